@@ -1,0 +1,38 @@
+"""Errors that a user can act on: one sentence that names the culprit, the value and the remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class RethinkError(Exception):
+    """Base class; the command line prints its text without a traceback and exits with 2."""
+
+
+class ConfigError(RethinkError):
+    """A name or value that the caller gave is not one the kit can use."""
+
+
+class DataError(RethinkError):
+    """Images could not be found or read, or do not form a classification task."""
+
+
+class PlanError(RethinkError):
+    """A pruning plan cannot be made for, or honoured by, a model."""
+
+
+class DivergenceError(RethinkError):
+    """Training produced a loss that is not a finite number."""
+
+
+class StoreError(RethinkError):
+    """A results store cannot be read or written."""
+
+
+def unknown_name(kind: str, name: object, allowed: Iterable[str]) -> ConfigError:
+    """The error for a `name` that is not in `allowed`, with the nearest match suggested."""
+    names = sorted(allowed)
+    close = get_close_matches(str(name).lower(), names, n=1, cutoff=0.5)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    return ConfigError(f"unknown {kind} {name!r}.{hint} Known: {', '.join(names)}.")

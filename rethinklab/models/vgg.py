@@ -1,0 +1,124 @@
+"""VGG for CIFAR: 3x3 convolutions with batch normalisation, four poolings, a small head.
+
+Sources: Simonyan & Zisserman (ICLR 2015) for the widths; Li et al. (ICLR 2017) for the head
+with a hidden layer; Liu et al. (ICLR 2019) and its released code for the variants.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from rethinklab.errors import ConfigError, unknown_name
+
+POOL = "M"
+LAYOUTS: dict[str, tuple[int | str, ...]] = {
+    "vgg11": (64, "M", 128, "M", 256, 256, "M", 512, 512, "M", 512, 512),
+    "vgg13": (64, 64, "M", 128, 128, "M", 256, 256, "M", 512, 512, "M", 512, 512),
+    "vgg16": (64, 64, "M", 128, 128, "M", 256, 256, 256, "M", 512, 512, 512, "M", 512, 512, 512),
+    "vgg19": (64, 64, "M", 128, 128, "M", 256, 256, 256, 256, "M", 512, 512, 512, 512, "M",
+              512, 512, 512, 512),
+}
+HIDDEN = 512
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What differs between the VGGs of the study's experiments."""
+
+    hidden: bool  # Linear(512)-BatchNorm1d-ReLU before the classifier
+    conv_bias: bool
+    gamma: float  # initial scale of BatchNorm2d
+    fan: str  # which fan the normal initialisation of convolutions divides by
+
+
+VARIANTS = {
+    "l1": Variant(hidden=True, conv_bias=False, gamma=0.5, fan="out"),
+    "slimming": Variant(hidden=False, conv_bias=False, gamma=0.5, fan="out"),
+    "weight-level": Variant(hidden=False, conv_bias=True, gamma=1.0, fan="in"),
+}
+
+
+class VGG(nn.Module):
+    """Input (N, in_channels, H, W) with H, W >= 16, output (N, num_classes).
+
+    layout: width of each convolution in order, "M" for a 2x2 max pooling. variant: "l1" (the
+    head of Li et al.), "slimming" or "weight-level" (one linear layer).
+    """
+
+    def __init__(self, layout: Sequence[int | str], num_classes: int = 10, in_channels: int = 3,
+                 hidden: int = HIDDEN, variant: str = "l1") -> None:
+        super().__init__()
+        if variant not in VARIANTS:
+            raise unknown_name("VGG variant", variant, VARIANTS)
+        self.variant = VARIANTS[variant]
+        layers: list[nn.Module] = []
+        channels = in_channels
+        for entry in layout:
+            if entry == POOL:
+                layers.append(nn.MaxPool2d(2))
+                continue
+            layers += [nn.Conv2d(channels, int(entry), 3, padding=1, bias=self.variant.conv_bias),
+                       nn.BatchNorm2d(int(entry)), nn.ReLU(inplace=True)]
+            channels = int(entry)
+        self.features = nn.Sequential(*layers)
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        head: list[nn.Module] = [nn.Linear(channels, num_classes)]
+        if self.variant.hidden:
+            head = [nn.Linear(channels, hidden), nn.BatchNorm1d(hidden), nn.ReLU(inplace=True),
+                    nn.Linear(hidden, num_classes)]
+        self.classifier = nn.Sequential(*head)
+        self.initialise()
+
+    def initialise(self) -> None:
+        """Draw all weights anew, from the global generator, by the rules of the variant.
+
+        Convolutions: normal, std sqrt(2 / (9 * fan)). Linear: normal, std 0.01, bias 0.
+        """
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                height, width = module.kernel_size
+                fan = module.out_channels if self.variant.fan == "out" else module.in_channels
+                nn.init.normal_(module.weight, 0.0, math.sqrt(2.0 / (height * width * fan)))
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+            elif isinstance(module, nn.BatchNorm2d):
+                module.reset_parameters()
+                nn.init.constant_(module.weight, self.variant.gamma)
+            elif isinstance(module, nn.BatchNorm1d):
+                module.reset_parameters()
+            elif isinstance(module, nn.Linear):
+                nn.init.normal_(module.weight, 0.0, 0.01)
+                nn.init.zeros_(module.bias)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.classifier(torch.flatten(self.pool(self.features(images)), 1))
+
+
+def build_vgg(name: str, num_classes: int = 10, width: float = 1.0, in_channels: int = 3,
+              widths: Sequence[int] | None = None, variant: str = "l1") -> VGG:
+    """VGG-11, 13, 16 or 19 (`name` "vgg16").
+
+    width: multiplies every width, the hidden layer's too. widths: explicit width of every
+    convolution instead, as pruning leaves them (the hidden layer then keeps its 512 * width).
+    """
+    layout = LAYOUTS[name]
+    if widths is None:
+        scaled = [scale(int(entry), width) for entry in layout if entry != POOL]
+    else:
+        scaled = [int(entry) for entry in widths]
+        expected = sum(entry != POOL for entry in layout)
+        if len(scaled) != expected or min(scaled, default=0) < 1:
+            raise ConfigError(f"{name} needs {expected} widths of 1 or more, got {list(widths)}.")
+    supply = iter(scaled)
+    filled = [entry if entry == POOL else next(supply) for entry in layout]
+    return VGG(filled, num_classes, in_channels, scale(HIDDEN, width), variant)
+
+
+def scale(channels: int, width: float) -> int:
+    """`channels` times the width multiplier, at least 1."""
+    return max(1, int(channels * width))
