@@ -22,8 +22,8 @@ from rethinklab.data.images import ImageData, Images, channel_statistics
 SIDE = 32
 TRAIN_SCENES, TEST_SCENES = 10_000, 2_000
 TEST_SOURCES_PER_CLASS = 30
-FRAGMENTS = 3
-NOISE = 26
+FRAGMENTS = 2
+NOISE = 20
 CHUNK = 250  # scenes composed together: small enough for the processor's cache
 
 Ints = NDArray[np.int32]
@@ -67,7 +67,7 @@ def _compose(glyphs: Ints, ids: Ints, count: int,
         return random.randint(low, high, size=(count, *shape), dtype=np.int32)
 
     chosen = ids[draw(0, len(ids))]
-    sizes = draw(14, 25)
+    sizes = draw(20, 29)
     left, top = draw(0, 1 << 16) % (SIDE - sizes + 1), draw(0, 1 << 16) % (SIDE - sizes + 1)
     digit = _render(glyphs[chosen], sizes, left, top)
 
@@ -82,7 +82,7 @@ def _compose(glyphs: Ints, ids: Ints, count: int,
 
     scene = paper[:, :, None, None] + shade[:, None]
     for _ in range(FRAGMENTS):
-        small = draw(7, 12)
+        small = draw(7, 11)
         speck = _render(glyphs[ids[draw(0, len(ids))]], small,
                         draw(-3, SIDE - 5), draw(-3, SIDE - 5))
         tint = paper + contrast * draw(40, 90, 1) // 100 + draw(-40, 41, 3)

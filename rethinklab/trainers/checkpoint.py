@@ -1,0 +1,69 @@
+"""Checkpoints from which a run goes on exactly as if it had never stopped."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import time
+import uuid
+import warnings
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from rethinklab.trainers.callbacks import Callback, TrainState
+
+
+class Checkpoint(Callback):
+    """Keeps the state of a run in `path`, replaced atomically, at most every `seconds`.
+
+    key: names the run; a file with another key is not this run's and is never resumed from.
+    """
+
+    def __init__(self, path: Path, key: str, seconds: float = 10.0) -> None:
+        self.path, self.key, self.seconds = path, key, seconds
+        self.saved_at = time.monotonic()
+
+    def restore(self, state: TrainState) -> bool:
+        """Load the file into `state`; False where there is none that fits."""
+        if not self.path.is_file():
+            return False
+        try:
+            saved = torch.load(self.path, map_location="cpu", weights_only=True)
+            if saved["key"] != self.key:
+                return False
+            state.model.load_state_dict(saved["model"])
+            state.optimizer.load_state_dict(saved["optimizer"])
+        except (OSError, EOFError, RuntimeError, KeyError, ValueError, pickle.UnpicklingError):
+            warnings.warn(f"{self.path} is not a readable checkpoint; training starts over.",
+                          stacklevel=2)
+            return False
+        state.epoch, state.history = saved["epoch"], saved["history"]
+        return True
+
+    def after_epoch(self, state: TrainState) -> None:
+        if time.monotonic() - self.saved_at >= self.seconds:
+            self.save(state)
+
+    def save(self, state: TrainState) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        draft = self.path.with_name(f"{self.path.name}-{uuid.uuid4().hex}.tmp")
+        try:
+            torch.save({"key": self.key, "epoch": state.epoch + 1, "history": state.history,
+                        "model": state.model.state_dict(),
+                        "optimizer": state.optimizer.state_dict()}, draft)
+            os.replace(draft, self.path)
+        finally:
+            draft.unlink(missing_ok=True)
+        self.saved_at = time.monotonic()
+
+
+def run_key(model: nn.Module, *settings: object) -> str:
+    """A hash of where a run starts from: every weight, and the settings as printed."""
+    digest = hashlib.sha256(repr(settings).encode())
+    for name, value in model.state_dict().items():
+        digest.update(f"{name}{tuple(value.shape)}{value.dtype}".encode())
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()

@@ -1,0 +1,65 @@
+"""The recipe of a training run: optimiser, schedule and length."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from rethinklab.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Stochastic gradient descent with step decay, by default as the study trains on CIFAR.
+
+    epochs: passes over the training images. lr: initial learning rate. milestones: the learning
+    rate is multiplied by `decay` at the start of epochs int(milestone * epochs), counted from 0;
+    none keeps it constant. weight_decay acts on every parameter. finetune_epochs: length of the
+    fine-tuning derived from this recipe, a quarter of `epochs` where it is None.
+    Source: Liu et al. (ICLR 2019), section 4, and its released code (momentum without Nesterov).
+    Raises ConfigError for a value out of range.
+    """
+
+    epochs: int = 160
+    lr: float = 0.1
+    batch_size: int = 64
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    nesterov: bool = False
+    milestones: tuple[float, ...] = (0.5, 0.75)
+    decay: float = 0.1
+    finetune_epochs: int | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "milestones", tuple(self.milestones))  # a list, from JSON
+        for name, low in (("epochs", 1), ("batch_size", 1)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < low:
+                raise ConfigError(f"{name} {value!r} must be a whole number, {low} or more.")
+        if self.finetune_epochs is not None and self.finetune_epochs < 1:
+            raise ConfigError(f"finetune_epochs {self.finetune_epochs!r} must be 1 or more.")
+        for name, low, high in (("lr", 0.0, math.inf), ("momentum", 0.0, 1.0),
+                                ("weight_decay", 0.0, math.inf), ("decay", 0.0, 1.0)):
+            value = getattr(self, name)
+            if not isinstance(value, (int, float)) or not low <= value <= high or value == math.inf:
+                raise ConfigError(f"{name} {value!r} must be a number from {low:g} to {high:g}.")
+        if list(self.milestones) != sorted(self.milestones) or not all(
+                0 < m < 1 for m in self.milestones):
+            raise ConfigError(f"milestones {self.milestones} must rise between 0 and 1.")
+
+    @property
+    def drops(self) -> tuple[int, ...]:
+        """The epochs, counted from 0, at whose start the learning rate falls."""
+        return tuple(int(self.epochs * milestone) for milestone in self.milestones)
+
+    @property
+    def last_lr(self) -> float:
+        """The lowest learning rate of the schedule."""
+        return self._after(len(self.milestones))
+
+    def lr_at(self, epoch: int) -> float:
+        """The learning rate of an epoch, counted from 0."""
+        return self._after(sum(epoch >= drop for drop in self.drops))
+
+    def _after(self, decays: int) -> float:
+        return float(f"{self.lr * self.decay**decays:.10g}")  # 0.001, not 0.0010000000000000002
