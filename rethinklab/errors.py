@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+MANY = 20
+
 
 class RethinkError(Exception):
     """Base class; the command line prints its text without a traceback and exits with 2."""
@@ -30,9 +32,11 @@ class StoreError(RethinkError):
     """A results store cannot be read or written."""
 
 
-def unknown_name(kind: str, name: object, allowed: Iterable[str]) -> ConfigError:
+def unknown_name(kind: str, name: object, allowed: Iterable[str],
+                 error: type[RethinkError] = ConfigError) -> RethinkError:
     """The error for a `name` that is not in `allowed`, with the nearest match suggested."""
     names = sorted(allowed)
     close = get_close_matches(str(name).lower(), names, n=1, cutoff=0.5)
     hint = f" Did you mean {close[0]!r}?" if close else ""
-    return ConfigError(f"unknown {kind} {name!r}.{hint} Known: {', '.join(names)}.")
+    shown = names if len(names) <= MANY else [*names[:MANY], "..."]
+    return error(f"unknown {kind} {name!r}.{hint} Known: {', '.join(shown)}.")

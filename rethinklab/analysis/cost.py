@@ -61,7 +61,7 @@ def profile(model: nn.Module, input_shape: tuple[int, int, int], *, count: str =
             totals["macs"] += layer_macs(module, output, count == "nonzero")
             totals["flops"] += layer_flops(module, inputs[0], output, count == "nonzero")
 
-    with _evaluating(model) as device:
+    with evaluating(model) as device:
         hooks = [m.register_forward_hook(record) for m in model.modules() if not any(m.children())]
         try:
             model(torch.zeros(1, *input_shape, device=device))
@@ -77,7 +77,7 @@ def profile(model: nn.Module, input_shape: tuple[int, int, int], *, count: str =
 
 def output_shape(model: nn.Module, input_shape: tuple[int, int, int]) -> tuple[int, ...]:
     """Shape of the model's output for one black image, in evaluation mode."""
-    with _evaluating(model) as device:
+    with evaluating(model) as device:
         output = model(torch.zeros(1, *input_shape, device=device))
     return tuple(output.shape) if isinstance(output, Tensor) else ()
 
@@ -120,7 +120,7 @@ def _weights(weight: Tensor, nonzero: bool) -> int:
 
 
 @contextmanager
-def _evaluating(model: nn.Module) -> Iterator[torch.device]:
+def evaluating(model: nn.Module) -> Iterator[torch.device]:
     """Evaluation mode and no gradients inside, the modes of all modules as before after."""
     modes = {module: module.training for module in model.modules()}
     device = next((p.device for p in model.parameters()), torch.device("cpu"))

@@ -1,0 +1,22 @@
+"""L1-norm filter pruning (Li et al., ICLR 2017, arXiv 1608.08710)."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from rethinklab.pruners.base import ChannelPruner
+
+
+class L1Norm(ChannelPruner):
+    """Removes the filters of smallest absolute weight sum, each layer at its own ratio, at once.
+
+    Score of filter j: sum over inputs and kernel of |W[j]| (Li et al., section 3.1).
+    """
+
+    name: ClassVar[str] = "l1"
+
+    def score(self, layer: nn.Module) -> Tensor:
+        assert isinstance(layer.weight, Tensor)
+        return layer.weight.abs().flatten(1).sum(1)
