@@ -1,0 +1,70 @@
+"""Is it the weights or the architecture? The study of Liu et al. (ICLR 2019), as a kit.
+
+    import rethinklab as rl
+
+Everything a notebook needs is an attribute of this module; each is imported on first use.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_WHERE = {
+    "load_data": "data", "ImageData": "data", "Images": "data",
+    "build_model": "models",
+    "Recipe": "trainers.recipe", "train": "trainers.loop", "evaluate": "trainers.evaluate",
+    "TrainResult": "trainers.loop", "Callback": "trainers.callbacks", "REGIMES": "trainers.regimes",
+    "Plan": "pruners", "make_pruner": "pruners",
+    "profile": "analysis.cost", "compare_paired": "analysis.statistics",
+    "Study": "experiments.study", "Trial": "experiments.trial", "Store": "experiments.store",
+    "Results": "experiments.results", "run": "experiments.runner", "run_one": "experiments.stages",
+    "RethinkError": "errors",
+}
+_MODULES = ("analysis", "data", "experiments", "figures", "models", "notebook", "pruners",
+            "trainers")
+
+__all__ = sorted([*_WHERE, *_MODULES, "__version__"])
+
+if TYPE_CHECKING:
+    from rethinklab import (
+        analysis,
+        data,
+        experiments,
+        figures,
+        models,
+        notebook,
+        pruners,
+        trainers,
+    )
+    from rethinklab.analysis.cost import profile
+    from rethinklab.analysis.statistics import compare_paired
+    from rethinklab.data import ImageData, Images, load_data
+    from rethinklab.errors import RethinkError
+    from rethinklab.experiments.results import Results
+    from rethinklab.experiments.runner import run
+    from rethinklab.experiments.stages import run_one
+    from rethinklab.experiments.store import Store
+    from rethinklab.experiments.study import Study
+    from rethinklab.experiments.trial import Trial
+    from rethinklab.models import build_model
+    from rethinklab.pruners import Plan, make_pruner
+    from rethinklab.trainers.callbacks import Callback
+    from rethinklab.trainers.evaluate import evaluate
+    from rethinklab.trainers.loop import TrainResult, train
+    from rethinklab.trainers.recipe import Recipe
+    from rethinklab.trainers.regimes import REGIMES
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"{__name__}.{name}")
+    if name in _WHERE:
+        return getattr(importlib.import_module(f"{__name__}.{_WHERE[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -136,9 +136,9 @@ def describe(plan: Plan) -> str:
              f"{'layer':{wide}}  {'before':>6}  {'asked':>8}  {'after':>6}  kept"]
     for name, width in plan.widths.items():
         asked = plan.asked.get(name)
-        wanted = f"-{asked:.0%}" if isinstance(asked, float) else f"{asked}"
+        wanted = "all" if asked == 0 else f"-{asked:.0%}" if isinstance(asked, float) else asked
         got = len(plan.keep[name])
-        lines.append(f"{name:{wide}}  {width:6}  {wanted:>8}  {got:6}  {got / width:.1%}")
+        lines.append(f"{name:{wide}}  {width:6}  {wanted!s:>8}  {got:6}  {got / width:.1%}")
     if plan.before and plan.after:
         lines.append("")
         for label, number in (("parameters", "params"), ("MACs", "macs"),

@@ -1,24 +1,32 @@
-"""Progress of one training run, in a terminal or a notebook."""
+"""Progress bars, in a terminal or a notebook."""
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from rethinklab.trainers.callbacks import Callback, TrainState
 
 
+def make_bar(show: bool, **options: Any) -> Any:
+    """A tqdm bar, drawn only where somebody can watch it: on a terminal or in a notebook."""
+    from tqdm.auto import tqdm
+
+    watched = sys.stderr.isatty() or "ipykernel" in sys.modules
+    return tqdm(disable=not (show and watched), dynamic_ncols=True, **options)
+
+
 class ProgressBar(Callback):
-    """One bar for the run: steps done, speed, time left, and the last epoch's accuracies."""
+    """One bar for a run: steps done, speed, time left, and the last epoch's accuracies."""
 
     def __init__(self, title: str = "training") -> None:
         self.title = title
         self.bar: Any = None
 
     def on_start(self, state: TrainState) -> None:
-        from tqdm.auto import tqdm
-
-        self.bar = tqdm(total=state.recipe.epochs * state.steps_per_epoch, desc=self.title,
-                        initial=state.epoch * state.steps_per_epoch, unit="step")
+        self.bar = make_bar(True, total=state.recipe.epochs * state.steps_per_epoch,
+                            desc=self.title, initial=state.epoch * state.steps_per_epoch,
+                            unit="step")
 
     def after_step(self, state: TrainState) -> None:
         self.bar.update()

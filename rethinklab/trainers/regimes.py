@@ -22,7 +22,7 @@ class Regime:
 
 def finetune(recipe: Recipe, ratio: float) -> Recipe:
     """A quarter of the epochs (40 of 160) at the schedule's last learning rate, held constant."""
-    epochs = recipe.finetune_epochs or max(1, recipe.epochs // 4)
+    epochs = recipe.finetune_epochs or max(1, round(recipe.epochs / 4))
     return replace(recipe, epochs=epochs, lr=recipe.last_lr, milestones=())
 
 

@@ -1,0 +1,132 @@
+"""The results of a study: a DataFrame, its summary, and paired comparisons in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import pandas as pd
+
+from rethinklab.analysis.statistics import PairedComparison, compare_paired
+from rethinklab.errors import ConfigError, unknown_name
+from rethinklab.experiments.store import Store
+from rethinklab.experiments.study import Study
+from rethinklab.trainers.regimes import REGIMES, UNPRUNED, regime_title
+
+ORDER = [UNPRUNED, *REGIMES]
+
+
+class Results:
+    """One row a trial in `frame`; accuracies there are fractions, here percentage points.
+
+    margin: of equivalence, as the study declared it. label: what tables and figures say about
+    where the numbers are from: scale, data, device, seeds.
+    """
+
+    def __init__(self, frame: pd.DataFrame, margin: float, label: str, name: str = "") -> None:
+        known = [regime for regime in ORDER if regime in set(frame["regime"])]
+        frame = frame.assign(regime=pd.Categorical(frame["regime"], known, ordered=True))
+        self.frame = frame.sort_values(["regime", "seed"]).reset_index(drop=True)
+        self.margin, self.label, self.name = margin, label, name
+
+    @property
+    def regimes(self) -> list[str]:
+        """The regimes that have results, the unpruned network first."""
+        return list(self.frame["regime"].cat.categories)
+
+    def accuracies(self, regime: str) -> pd.Series:
+        """Test accuracy in percent by seed. Raises ConfigError for a regime without results."""
+        if regime not in self.regimes:
+            raise unknown_name("regime with results", regime, self.regimes)
+        rows = self.frame[self.frame["regime"] == regime]
+        return rows.set_index("seed")["test_accuracy"] * 100
+
+    def summary(self) -> pd.DataFrame:
+        """A row per regime: n, mean and standard deviation of the test accuracy in percent (of
+        the last epoch), and the mean of parameters, MACs, epochs and minutes of training."""
+        groups = self.frame.groupby("regime", observed=True)
+        table = pd.DataFrame({
+            "n": groups["seed"].nunique(),
+            "mean": groups["test_accuracy"].mean() * 100,
+            "sd": groups["test_accuracy"].std() * 100,
+            "params": groups["params"].mean(),
+            "macs": groups["macs"].mean(),
+            "epochs": groups["epochs"].mean(),
+            "minutes": groups["seconds"].mean() / 60,
+        })
+        table.index = pd.Index([str(regime) for regime in table.index], name="regime")
+        return table
+
+    def compare(self, a: str, b: str, margin: float | None = None) -> PairedComparison:
+        """Regime `a` minus regime `b`, paired by seed; print it for the verdict in words."""
+        first, second = self.accuracies(a), self.accuracies(b)
+        pairs = first.index.intersection(second.index)
+        if len(pairs) == 0:
+            raise ConfigError(f"{a} and {b} have no seed in common to compare.")
+        return compare_paired(list(first[pairs]), list(second[pairs]),
+                              margin=margin or self.margin,
+                              names=(regime_title(a), regime_title(b)))
+
+    def verdicts(self) -> list[PairedComparison]:
+        """The study's question: each scratch regime against fine-tuning."""
+        if "finetune" not in self.regimes:
+            return []
+        return [self.compare(regime, "finetune") for regime in self.regimes
+                if regime not in (UNPRUNED, "finetune")]
+
+    def table(self) -> pd.DataFrame:
+        """The summary with titles and rounded text, for reading."""
+        summary = self.summary()
+        return pd.DataFrame({
+            "regime": [regime_title(r) for r in summary.index],
+            "n": summary["n"].to_list(),
+            "accuracy": [f"{m:.2f}" for m in summary["mean"]],
+            "sd": ["-" if pd.isna(s) else f"{s:.2f}" for s in summary["sd"]],
+            "params": [_short(p) for p in summary["params"]],
+            "MACs": [_short(m) for m in summary["macs"]],
+            "epochs": [f"{e:g}" for e in summary["epochs"].round(1)],
+        })
+
+    def __str__(self) -> str:
+        lines = [self.table().to_string(index=False), "", self.label]
+        return "\n".join(lines + [f"\n{verdict}" for verdict in self.verdicts()])
+
+    def _repr_html_(self) -> str:
+        words = "".join(f"<p>{verdict}</p>" for verdict in self.verdicts())
+        return f"{self.table().to_html(index=False, border=0)}<p><em>{self.label}</em></p>{words}"
+
+    def save(self, path: Any) -> None:
+        """The frame as CSV, with margin and label repeated in columns, for `Results.load`."""
+        self.frame.assign(study=self.name, margin=self.margin, label=self.label).to_csv(
+            path, index=False, lineterminator="\n")
+
+    @classmethod
+    def load(cls, path: Any) -> Results:
+        """Results that `save` wrote."""
+        frame = pd.read_csv(path)
+        return cls(frame.drop(columns=["study", "margin", "label"]), float(frame["margin"].iloc[0]),
+                   str(frame["label"].iloc[0]), str(frame["study"].iloc[0]))
+
+
+def collect(study: Study, store: Store, addresses: Iterable[str]) -> Results:
+    """The results at those addresses that are stored already."""
+    rows = [row for row in map(store.read_address, sorted(set(addresses))) if row]
+    if not rows:
+        raise ConfigError(f"no trial of {study.name} is stored in {store.root} yet.")
+    frame = pd.DataFrame(rows)
+    return Results(frame, float(study.margin or 0), label(study, frame), study.name)
+
+
+def label(study: Study, frame: pd.DataFrame) -> str:
+    """Where the numbers are from, in one line."""
+    def listed(values: Iterable[Any]) -> str:
+        return " and ".join(sorted({str(v) for v in values}))
+
+    seeds = frame["seed"].nunique()
+    return (f"{study.scale} scale; {study.method} target {study.target} on {study.model}, width "
+            f"{study.width:g}; data {listed(frame['data'])}, {frame['train_images'].max():,} "
+            f"training images; {listed(frame['device'])}; {seeds} seed" + "s" * (seeds != 1))
+
+
+def _short(count: float) -> str:
+    return f"{count / 1e6:.2f}M" if count < 1e9 else f"{count / 1e9:.2f}G"

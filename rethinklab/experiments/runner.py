@@ -1,0 +1,133 @@
+"""`run(study)`: do what is missing of a study and give its results."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rethinklab.errors import RethinkError
+from rethinklab.experiments.engines.local import check_workers, run_stages
+from rethinklab.experiments.results import Results, collect
+from rethinklab.experiments.store import Store
+from rethinklab.experiments.study import Study
+from rethinklab.experiments.trial import Stage
+from rethinklab.pruners import Plan
+from rethinklab.trainers.progress import make_bar
+from rethinklab.trainers.regimes import find_regime
+
+
+def run(study: Study, store: str | Path | Store = "runs", *, workers: int | None = None,
+        threads: int = 1, device: str = "auto", progress: bool = True) -> Results:
+    """Run the trials of a study that are not stored yet; the results of all of them.
+
+    store: the folder of the results. workers: processes; by default one for each core (one on a
+    GPU), and 0 runs in this process. threads: of each worker. On a CPU the results are the same
+    to the bit for any number of workers, stopped and resumed or not.
+    Raises RethinkError naming each stage that failed, after all others are done and stored.
+    """
+    workers = check_workers(workers, threads, device)
+    place = store if isinstance(store, Store) else Store(store)
+    data = study.load()
+    rehearsal = study.rehearse(data)
+    trials = study.trials(data)
+    addresses = {f"{t.seed}/{t.regime}": t.address for t in trials}
+    place.save_study(study.name, {"study": study.to_dict(), "addresses": addresses})
+    stages = {stage.address: stage for trial in trials for stage in trial.stages}
+    missing = by_stage_kind([s for s in stages.values() if not place.has(s)])
+    if missing:
+        display = Display(study, missing, place, rehearsal, progress)
+        try:
+            run_stages(missing, place, workers=workers, threads=threads, device=device,
+                       started=display.started, ended=display.ended, tick=display.tick)
+        finally:
+            display.close()
+        if display.failures:
+            raise RethinkError(f"{len(display.failures)} of {len(missing)} stages failed; the "
+                               "others are stored. " + " ".join(display.failures))
+    return collect(study, place, addresses.values())
+
+
+def by_stage_kind(stages: Sequence[Stage]) -> list[Stage]:
+    """Large networks first, then plans, then the regimes with the longest work first, so that no
+    worker is left alone with a long run at the end."""
+    budget = ["scratch-b", "scratch-b-capped", "scratch-e", "finetune"]
+
+    def urgency(stage: Stage) -> tuple[int, int, int]:
+        kind = ("plan", "large", "regime").index(stage.kind)
+        regime = stage.spec.get("regime")
+        return kind, budget.index(regime) if regime in budget else 0, stage.spec["seed"]
+
+    return sorted(stages, key=urgency)
+
+
+class Display:
+    """Live progress of a study: a bar over all training left, and a line for each stage done.
+
+    Work is counted in images seen times FLOPs, and shown relative to one large network.
+    """
+
+    def __init__(self, study: Study, stages: Sequence[Stage], store: Store, rehearsal: Plan,
+                 progress: bool) -> None:
+        assert study.recipe is not None
+        ratio = rehearsal.flops_ratio
+        self.work: dict[str, float] = {}
+        for stage in stages:
+            epochs = float(study.recipe.epochs)
+            if stage.kind == "regime":
+                regime = find_regime(stage.spec["regime"])
+                epochs = regime.budget(study.recipe, ratio).epochs / ratio
+            self.work[stage.address] = 0.0 if stage.kind == "plan" else epochs
+        self.store, self.count, self.shown = store, len(stages), progress
+        self.finished = 0
+        self.done_work = 0.0
+        self.running: dict[str, Stage] = {}
+        self.failures: list[str] = []
+        self.bar = make_bar(progress, total=round(sum(self.work.values()), 3), desc=study.method
+                            + " " + study.model, bar_format="{desc} {percentage:3.0f}% |{bar}| "
+                            "{elapsed}<{remaining}{postfix}")
+
+    def started(self, stage: Stage) -> None:
+        self.running[stage.address] = stage
+        self.tick()
+
+    def ended(self, stage: Stage, error: RethinkError | None) -> None:
+        self.running.pop(stage.address, None)
+        self.finished += 1
+        self.done_work += self.work[stage.address]
+        if error is not None:
+            self.failures.append(f"{stage.label}: {error}")
+            self._say(f"{stage.label}: failed")
+        elif stage.kind != "plan":
+            result = self.store.result(stage)
+            self._say(f"[{self.finished:{len(str(self.count))}}/{self.count}] "
+                      f"{stage.label:24} {result['test_accuracy']:7.2%}  "
+                      f"{result['epochs']} epochs in {result['seconds']:.0f} s")
+        self.tick()
+
+    def tick(self) -> None:
+        notes, partial = [], 0.0
+        for stage in self.running.values():
+            state = self._state(stage)
+            if state is None:
+                continue
+            share = state["epoch"] / state["epochs"]
+            partial += share * self.work[stage.address]
+            notes.append(f"{stage.label} {state['epoch']:.1f}/{state['epochs']}")
+        self.bar.n = min(self.done_work + partial, self.bar.total or 0)
+        self.bar.set_postfix_str("; ".join(notes), refresh=False)
+        self.bar.refresh()
+
+    def close(self) -> None:
+        self.bar.close()
+
+    def _state(self, stage: Stage) -> dict[str, Any] | None:
+        try:
+            return dict(json.loads((self.store.work(stage) / "progress.json").read_text()))
+        except (OSError, ValueError):
+            return None  # not begun, or just finished
+
+    def _say(self, line: str) -> None:
+        if self.shown:
+            self.bar.write(line)

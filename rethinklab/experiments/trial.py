@@ -1,0 +1,96 @@
+"""A trial: one cell of a study, made of stages that other trials may share.
+
+A stage's address is a hash of everything that determines its outcome, so nothing is named by
+hand, nothing is trained twice, and changing a default never mixes old results with new ones.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from typing import Any
+
+from rethinklab.trainers.recipe import Recipe
+from rethinklab.trainers.regimes import UNPRUNED
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A unit of work with one stored outcome.
+
+    kind: "large" (train the unpruned network), "plan" (prune it) or "regime" (train the pruned
+    one). spec: all that determines the outcome. source: how to load the images; not part of the
+    identity, which is the images' fingerprint. needs: the stage that must be there first.
+    """
+
+    kind: str
+    spec: dict[str, Any]
+    source: dict[str, Any] = field(compare=False)
+    needs: Stage | None = None
+
+    @cached_property
+    def address(self) -> str:
+        """kind-hash: where the store keeps it."""
+        return f"{self.kind}-{digest({'schema': SCHEMA, **self.spec})}"
+
+    @property
+    def label(self) -> str:
+        """How progress displays call it."""
+        name = self.spec.get("regime", {"large": UNPRUNED}.get(self.kind, self.kind))
+        return f"{name} seed {self.spec['seed']}"
+
+
+def digest(spec: Mapping[str, Any]) -> str:
+    """16 hexadecimal digits from the canonical JSON form of `spec`."""
+    text = json.dumps(spec, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One network, pruned one way, trained in one regime with one seed.
+
+    source: {"name", "root", "size"} for `load_data`. fingerprint: of the images. recipe: of the
+    large network; the regime derives its own. regime: a name, or "unpruned" for the large
+    network itself. A pair of trials with one seed shares the large network and the data order.
+    """
+
+    source: dict[str, Any]
+    fingerprint: str
+    num_classes: int
+    model: str
+    model_options: dict[str, Any]
+    method: str
+    method_options: dict[str, Any]
+    target: Any
+    regime: str
+    seed: int
+    recipe: Recipe
+    precision: str = "fp32"
+
+    @cached_property
+    def stages(self) -> tuple[Stage, ...]:
+        """In the order in which they must be done; the last holds the trial's result."""
+        large = Stage("large", {
+            "data": self.fingerprint, "classes": self.num_classes, "model": self.model,
+            "options": self.model_options, "recipe": asdict(self.recipe),
+            "precision": self.precision, "seed": self.seed}, self.source)
+        if self.regime == UNPRUNED:
+            return (large,)
+        plan = Stage("plan", {
+            "large": large.spec, "method": self.method, "target": self.target,
+            "options": self.method_options, "seed": self.seed}, self.source, large)
+        regime = Stage("regime", {
+            "plan": plan.spec, "regime": self.regime, "recipe": asdict(self.recipe),
+            "precision": self.precision, "seed": self.seed}, self.source, plan)
+        return large, plan, regime
+
+    @property
+    def address(self) -> str:
+        """Where the trial's result is stored."""
+        return self.stages[-1].address
