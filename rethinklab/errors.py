@@ -9,19 +9,29 @@ MANY = 20
 
 
 class RethinkError(Exception):
-    """Base class; the command line prints its text without a traceback and exits with 2."""
+    """Base class. The command line prints the text without a traceback and ends with
+    `exit_code`: 1 where a run failed, 2 where the input was wrong, 3 where the store is at fault.
+    """
+
+    exit_code = 1
 
 
 class ConfigError(RethinkError):
     """A name or value that the caller gave is not one the kit can use."""
 
+    exit_code = 2
+
 
 class DataError(RethinkError):
     """Images could not be found or read, or do not form a classification task."""
 
+    exit_code = 2
+
 
 class PlanError(RethinkError):
     """A pruning plan cannot be made for, or honoured by, a model."""
+
+    exit_code = 2
 
 
 class DivergenceError(RethinkError):
@@ -30,6 +40,8 @@ class DivergenceError(RethinkError):
 
 class StoreError(RethinkError):
     """A results store cannot be read or written."""
+
+    exit_code = 3
 
 
 def unknown_name(kind: str, name: object, allowed: Iterable[str],

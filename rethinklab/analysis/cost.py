@@ -68,7 +68,8 @@ def profile(model: nn.Module, input_shape: tuple[int, int, int], *, count: str =
         finally:
             for hook in hooks:
                 hook.remove()
-        spent = _latency(model, torch.zeros(batch, *input_shape, device=device)) if latency else None
+        images = torch.zeros(batch, *input_shape, device=device)
+        spent = _latency(model, images) if latency else None
     values = list(model.parameters())
     return Cost(sum(p.numel() for p in values),
                 sum(int(torch.count_nonzero(p)) for p in values), totals["macs"], totals["flops"],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from rethinklab.data.cifar import load_cifar10, load_cifar100
 from rethinklab.data.digits import load as load_digits

@@ -20,7 +20,7 @@ STD = (0.2023, 0.1994, 0.2010)
 
 
 def data_root(root: str | Path | None = None) -> Path:
-    """Where downloaded images live: `root`, else $RETHINKLAB_DATA, else ~/.cache/rethinklab/data."""
+    """Where downloads live: `root`, else $RETHINKLAB_DATA, else ~/.cache/rethinklab/data."""
     chosen = root or os.environ.get(ROOT_VARIABLE) or Path.home() / ".cache" / "rethinklab" / "data"
     return Path(chosen).expanduser()
 

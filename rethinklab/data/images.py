@@ -66,7 +66,8 @@ class ImageData:
     def __post_init__(self) -> None:
         if len(self.classes) < 2:
             found = ", ".join(self.classes) or "none"
-            raise DataError(f"{self.name}: classification needs two classes or more, found {found}.")
+            raise DataError(f"{self.name}: classification needs two classes or more, "
+                            f"found {found}.")
         for part, images in (("training", self.train), ("test", self.test)):
             if len(images) == 0:
                 raise DataError(f"{self.name}: there are no {part} images.")
@@ -126,7 +127,8 @@ class ImageData:
             order = torch.randperm(len(images), generator=generator(seed, "subset", stream))
             return images.take(order[:count])
 
-        return replace(self, name=f"{self.name} (subset)", train=part(self.train, train, "training"),
+        return replace(self, name=f"{self.name} (subset)",
+                       train=part(self.train, train, "training"),
                        test=part(self.test, test, "test"))
 
     def __repr__(self) -> str:

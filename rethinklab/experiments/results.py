@@ -123,10 +123,28 @@ def label(study: Study, frame: pd.DataFrame) -> str:
         return " and ".join(sorted({str(v) for v in values}))
 
     seeds = frame["seed"].nunique()
-    return (f"{study.scale} scale; {study.method} target {study.target} on {study.model}, width "
-            f"{study.width:g}; data {listed(frame['data'])}, {frame['train_images'].max():,} "
-            f"training images; {listed(frame['device'])}; {seeds} seed" + "s" * (seeds != 1))
+    return (f"{study.scale.capitalize()} scale; {study.method}, target {study.target}, on "
+            f"{study.model}, width {study.width:g}; data {listed(frame['data'])}, "
+            f"{frame['train_images'].max():,} training images; {listed(frame['device'])}; "
+            f"{seeds} seed" + "s" * (seeds != 1))
 
 
 def _short(count: float) -> str:
     return f"{count / 1e6:.2f}M" if count < 1e9 else f"{count / 1e9:.2f}G"
+
+
+def stored_results(name: str, store: Store) -> Results:
+    """The results of the stored study whose name is or begins with `name`.
+
+    Raises ConfigError where none or several match.
+    """
+    studies = store.studies()
+    matches = [known for known in studies if known.startswith(name)]
+    if name in studies:
+        matches = [name]
+    if len(matches) > 1:
+        raise ConfigError(f"several studies begin with {name!r}: {', '.join(matches)}.")
+    if not matches:
+        raise unknown_name("study", name, studies)
+    content = studies[matches[0]]
+    return collect(Study.from_dict(content["study"]), store, content["addresses"].values())

@@ -70,14 +70,13 @@ class Display:
 
     def __init__(self, study: Study, stages: Sequence[Stage], store: Store, rehearsal: Plan,
                  progress: bool) -> None:
-        assert study.recipe is not None
         ratio = rehearsal.flops_ratio
         self.work: dict[str, float] = {}
         for stage in stages:
-            epochs = float(study.recipe.epochs)
+            epochs = float(study.large_recipe.epochs)
             if stage.kind == "regime":
                 regime = find_regime(stage.spec["regime"])
-                epochs = regime.budget(study.recipe, ratio).epochs / ratio
+                epochs = regime.budget(study.large_recipe, ratio).epochs / ratio
             self.work[stage.address] = 0.0 if stage.kind == "plan" else epochs
         self.store, self.count, self.shown = store, len(stages), progress
         self.finished = 0

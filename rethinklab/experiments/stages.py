@@ -65,7 +65,8 @@ def _make_plan(stage: Stage, store: Store, device: str) -> None:
 
 
 def _train_regime(stage: Stage, store: Store, device: str) -> None:
-    assert stage.needs is not None and stage.needs.needs is not None
+    assert stage.needs is not None
+    assert stage.needs.needs is not None
     regime = find_regime(stage.spec["regime"])
     plan = load_plan(stage.needs, store)
     large = load_network(stage.needs.needs, store)
@@ -159,6 +160,7 @@ def load_plan(stage: Stage, store: Store) -> Plan:
 
 
 def save_weights(model: nn.Module, path: Path) -> None:
+    """The model's state as safetensors: data only, nothing that could run on loading."""
     from safetensors.torch import save_file
 
     save_file({name: value.detach().cpu().contiguous().clone()

@@ -69,6 +69,8 @@ class Study:
         if not numbers or len(set(numbers)) != len(numbers):
             raise ConfigError(f"seeds {list(numbers)} must be distinct and at least one.")
         own = self.model not in MODELS
+        if self.margin is not None and not 0 < self.margin <= 100:
+            raise ConfigError(f"margin {self.margin!r} must be above 0 and at most 100 points.")
         settled = {
             "regimes": tuple(dict.fromkeys(self.regimes)),
             "seeds": tuple(check_seed(seed) for seed in numbers),
@@ -76,14 +78,23 @@ class Study:
             "recipe": self.recipe or defaults.recipe,
             "margin": defaults.margin if self.margin is None else self.margin,
         }
-        if not settled["margin"] > 0:  # type: ignore[operator]
-            raise ConfigError(f"margin {self.margin!r} must be a number of points above 0.")
         for name, value in settled.items():
             object.__setattr__(self, name, value)
 
     @property
     def scale_defaults(self) -> Scale:
         return find_scale(self.scale)
+
+    @property
+    def seed_numbers(self) -> tuple[int, ...]:
+        """The seeds, one by one."""
+        return tuple(self.seeds)  # type: ignore[arg-type]
+
+    @property
+    def large_recipe(self) -> Recipe:
+        """The recipe of the large network, from which the regimes derive theirs."""
+        assert self.recipe is not None  # settled on construction
+        return self.recipe
 
     @property
     def name(self) -> str:
@@ -110,10 +121,10 @@ class Study:
         shared = {"source": self.source, "fingerprint": data.fingerprint,
                   "num_classes": data.num_classes, "model": self.model, "model_options": options,
                   "method": self.method, "method_options": dict(self.method_options),
-                  "target": self.target, "recipe": self.recipe, "precision": self.precision}
-        assert not isinstance(self.seeds, int) and self.seeds is not None
+                  "target": self.target, "recipe": self.large_recipe,
+                  "precision": self.precision}
         return [Trial(regime=regime, seed=seed, **shared)
-                for seed in self.seeds for regime in (UNPRUNED, *self.regimes)]
+                for seed in self.seed_numbers for regime in (UNPRUNED, *self.regimes)]
 
     def rehearse(self, data: ImageData) -> Plan:
         """Build and prune the untrained network, so that what cannot work fails before any

@@ -31,9 +31,11 @@ def reinitialise(model: nn.Module, seed: int,
             reset = getattr(module, "reset_parameters", None)
             if callable(reset):
                 reset()
-        for rule in (getattr(fresh, "initialise", None), init and (lambda: init(fresh))):
-            if callable(rule):
-                rule()
+        own_rule = getattr(fresh, "initialise", None)
+        if callable(own_rule):
+            own_rule()
+        if init is not None:
+            init(fresh)
     kept = [name for name, p in fresh.named_parameters() if torch.isnan(p).any()]
     if kept:
         raise PlanError(

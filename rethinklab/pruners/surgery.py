@@ -76,8 +76,9 @@ class ChannelGraph:
     def survey(self, only: Collection[str] | None = None) -> Survey:
         """Every convolution and linear layer, as prunable or left alone with the reason.
 
-        only: look at these names and no others, for speed. A layer is prunable when it alone produces its channels. Where several layers add into
+        A layer is prunable when it alone produces its channels. Where several layers add into
         one residual stream, the stream keeps its width, as it does throughout the study.
+        only: look at these names and no others, for speed.
         """
         prunable: dict[str, Prunable] = {}
         left_alone: dict[str, str] = {}
@@ -96,7 +97,8 @@ class ChannelGraph:
                 prunable[name] = Prunable(name, out_width(module), self._touched(module))
         return Survey(prunable, left_alone)
 
-    def members(self, module: nn.Module, channels: Sequence[int]) -> list[tuple[Any, list[int], bool]]:
+    def members(self, module: nn.Module,
+                channels: Sequence[int]) -> list[tuple[Any, list[int], bool]]:
         """What removing output `channels` of `module` touches: (module, its indices, whether
         they are output channels of that module; otherwise they are inputs)."""
         group = self._group(module, channels)
@@ -123,7 +125,7 @@ class ChannelGraph:
                 return "depthwise convolution: follows the layer that feeds it"
             return f"grouped convolution with {module.groups} groups"
         others = []
-        for node, indices, is_output in self.members(module, range(out_width(module))):
+        for node, _, is_output in self.members(module, range(out_width(module))):
             part = node.module
             if isinstance(part, nn.Parameter):
                 return "meets a parameter outside any layer, which cannot be cut safely"
@@ -220,7 +222,8 @@ def check_keep(graph: ChannelGraph, keep: Mapping[str, Sequence[int]]) -> None:
 
 def out_width(module: nn.Module) -> int:
     """Number of output channels of a convolution or linear layer."""
-    return int(module.out_features if isinstance(module, nn.Linear) else module.out_channels)  # type: ignore[arg-type]
+    width = module.out_features if isinstance(module, nn.Linear) else module.out_channels
+    return int(width)  # type: ignore[arg-type]
 
 
 def _widths(model: nn.Module) -> dict[str, int]:
@@ -265,4 +268,5 @@ def _first_line(error: Exception) -> str:
 
 def _some(items: Any, count: int = 4) -> str:
     listed = list(items)
-    return ", ".join(str(item) for item in listed[:count]) + (", ..." if len(listed) > count else "")
+    more = ", ..." if len(listed) > count else ""
+    return ", ".join(str(item) for item in listed[:count]) + more

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from rethinklab.errors import ConfigError
+
+LARGEST = 1e6  # for numbers that have no natural upper limit
 
 
 @dataclass(frozen=True)
@@ -32,17 +33,17 @@ class Recipe:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "milestones", tuple(self.milestones))  # a list, from JSON
-        for name, low in (("epochs", 1), ("batch_size", 1)):
+        for name in ("epochs", "batch_size", "finetune_epochs"):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < low:
-                raise ConfigError(f"{name} {value!r} must be a whole number, {low} or more.")
-        if self.finetune_epochs is not None and self.finetune_epochs < 1:
-            raise ConfigError(f"finetune_epochs {self.finetune_epochs!r} must be 1 or more.")
-        for name, low, high in (("lr", 0.0, math.inf), ("momentum", 0.0, 1.0),
-                                ("weight_decay", 0.0, math.inf), ("decay", 0.0, 1.0)):
+            if name == "finetune_epochs" and value is None:
+                continue
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ConfigError(f"{name} {value!r} must be a whole number, 1 or more.")
+        for name, high in (("lr", LARGEST), ("momentum", 1.0), ("weight_decay", LARGEST),
+                           ("decay", 1.0)):
             value = getattr(self, name)
-            if not isinstance(value, (int, float)) or not low <= value <= high or value == math.inf:
-                raise ConfigError(f"{name} {value!r} must be a number from {low:g} to {high:g}.")
+            if not isinstance(value, (int, float)) or not 0 <= value <= high:
+                raise ConfigError(f"{name} {value!r} must be a number from 0 to {high:g}.")
         if list(self.milestones) != sorted(self.milestones) or not all(
                 0 < m < 1 for m in self.milestones):
             raise ConfigError(f"milestones {self.milestones} must rise between 0 and 1.")

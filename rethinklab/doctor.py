@@ -1,0 +1,85 @@
+"""What works on this machine, what is missing, and how to get it."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report. needed: whether the kit cannot do its main job without it."""
+
+    topic: str
+    fine: bool
+    text: str
+    needed: bool = True
+
+
+def examine(store: str | Path = "runs") -> list[Finding]:
+    """Look at Python, torch, devices, threads, disk, the store and data."""
+    return [*_software(), *_hardware(), *_places(Path(store).expanduser())]
+
+
+def _software() -> list[Finding]:
+    found = [Finding("python", sys.version_info >= (3, 10),
+                     f"{platform.python_version()} (3.10 or newer is needed)")]
+    try:
+        import torch
+        import torchvision
+
+        found.append(Finding("torch", True, f"{torch.__version__}, torchvision "
+                                            f"{torchvision.__version__}"))
+    except Exception as error:  # a broken pair of the two raises anything
+        found.append(Finding("torch", False, f"cannot be imported ({str(error).splitlines()[0]}); "
+                             "pip install --upgrade torch torchvision"))
+    there = importlib.util.find_spec("jupyterlab") is not None
+    found.append(Finding("jupyterlab", there, "installed, for the notebooks" if there else
+                         "not installed, for the notebooks: pip install jupyterlab", False))
+    return found
+
+
+def _hardware() -> list[Finding]:
+    from rethinklab.experiments.engines.local import available_cores
+
+    cores = available_cores()
+    found = [Finding("cores", True, f"{cores}: studies run {cores} worker(s) of one thread")]
+    asked = os.environ.get("OMP_NUM_THREADS")
+    if asked and asked.isdigit() and int(asked) > cores:
+        found.append(Finding("threads", False, f"OMP_NUM_THREADS={asked} is more than {cores} "
+                             f"core(s) and slows training many times over; unset it", False))
+    try:
+        import torch
+
+        if torch.cuda.is_available():
+            name, memory = torch.cuda.get_device_name(), torch.cuda.get_device_properties(0)
+            found.append(Finding("gpu", True, f"{name}, {memory.total_memory / 2**30:.0f} GiB"))
+        else:
+            found.append(Finding("gpu", False, "none that torch can use; quick scale needs none",
+                                 False))
+    except ImportError:
+        pass  # reported under torch
+    return found
+
+
+def _places(store: Path) -> list[Finding]:
+    from rethinklab.data.cifar import ROOT_VARIABLE, data_root
+
+    place = store if store.exists() else store.resolve().parent
+    writable = os.access(place, os.W_OK)
+    found = [Finding("store", writable, f"{store} can be written" if writable else
+                     f"{store} cannot be written; choose another with --store")]
+    free = shutil.disk_usage(place if place.exists() else Path.cwd()).free / 2**30
+    found.append(Finding("disk", free > 1, f"{free:.0f} GiB free at {place}"))
+    root = data_root()
+    for name, folder in (("cifar10", "cifar-10-batches-py"), ("cifar100", "cifar-100-python")):
+        there = (root / folder).is_dir()
+        found.append(Finding(name, there, f"in {root}" if there else
+                             f"not in {root}; downloaded on first use, or set {ROOT_VARIABLE}",
+                             False))
+    return found
