@@ -3,7 +3,8 @@
     STORE/store.json            the layout's version
     STORE/studies/NAME.json     what was asked
     STORE/stages/ADDRESS/       spec.json, result.json and the stage's own files
-    STORE/work/ADDRESS/         lock, checkpoint and progress of a stage under way
+    STORE/work/ADDRESS/         checkpoint and progress of a stage under way
+    STORE/work/ADDRESS.lock     held by the process that works on it
 
 A stage is prepared in a draft directory and renamed into place, so that many writers, a killed
 process or a full disk lose nothing finished and leave nothing half-written where readers look.
@@ -25,6 +26,9 @@ from typing import Any
 from rethinklab.errors import StoreError
 from rethinklab.experiments.trial import SCHEMA, Stage
 
+PARTS = ("stages", "work", "studies")
+OWN = ("store.json", *PARTS)  # what a store that another process is just making may hold
+
 
 class Store:
     """The results under `root`, made on first use. Raises StoreError where that cannot be."""
@@ -35,7 +39,8 @@ class Store:
         if not create and not marker.is_file():
             raise StoreError(f"there is no results store at {self.root}; "
                              "run a study first, or name another with --store.")
-        if self.root.is_dir() and not marker.is_file() and any(self.root.iterdir()):
+        if self.root.is_dir() and any(not p.name.startswith(OWN) for p in self.root.iterdir()
+                                      ) and not marker.is_file():
             raise StoreError(f"{self.root} is a folder with other things in it, not a results "
                              "store; name a new or empty one.")
         if marker.is_file():
@@ -55,7 +60,7 @@ class Store:
 
     def _prepare(self, marker: Path) -> None:
         try:
-            for part in ("stages", "work", "studies"):
+            for part in PARTS:
                 (self.root / part).mkdir(parents=True, exist_ok=True)
             probe = self.root / "work" / f"probe-{uuid.uuid4().hex}"
             probe.touch()
@@ -107,19 +112,13 @@ class Store:
         Waits while another process holds it. The kernel frees the lock of a killed process, so
         there is nothing to clean up and no clock to trust.
         """
-        work = self.work(stage)
-        while True:
-            work.mkdir(parents=True, exist_ok=True)
-            try:
-                handle = (work / "lock").open("w")
-            except FileNotFoundError:  # finished and swept by another process just now
-                continue
-            break
-        with handle:
+        lock = self.root / "work" / f"{stage.address}.lock"
+        with lock.open("w") as handle:
             fcntl.flock(handle, fcntl.LOCK_EX)
             yield not self.has(stage)
-            if self.has(stage):
-                shutil.rmtree(work, ignore_errors=True)
+            if self.has(stage):  # whoever still waits for this file will find the result
+                shutil.rmtree(self.work(stage), ignore_errors=True)
+                lock.unlink(missing_ok=True)
 
     def write(self, stage: Stage, result: dict[str, Any],
               fill: Callable[[Path], None] = lambda folder: None) -> None:

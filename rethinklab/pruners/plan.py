@@ -13,7 +13,7 @@ from torch import nn
 from rethinklab.analysis.cost import Cost, profile
 from rethinklab.errors import PlanError
 from rethinklab.models.initialise import reinitialise
-from rethinklab.pruners.surgery import out_width, remove_channels, silence_channels
+from rethinklab.pruners.surgery import LAYERS, out_width, remove_channels, silence_channels
 
 SCHEMA = 1
 
@@ -105,7 +105,7 @@ class Plan:
     def _check(self, model: nn.Module) -> None:
         modules = dict(model.named_modules())
         for name, width in self.widths.items():
-            if name not in modules:
+            if not isinstance(modules.get(name), LAYERS):
                 raise PlanError(f"the plan prunes layer {name!r}, which {type(model).__name__} "
                                 "does not have; apply it to the network it was made for.")
             found = out_width(modules[name])

@@ -21,6 +21,7 @@ from rethinklab.analysis.cost import evaluating
 from rethinklab.errors import PlanError, unknown_name
 
 Shape = tuple[int, int, int]
+LAYERS = (nn.modules.conv._ConvNd, nn.Linear)
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ class ChannelGraph:
         prunable: dict[str, Prunable] = {}
         left_alone: dict[str, str] = {}
         for name, module in self.model.named_modules():
-            if not isinstance(module, (nn.modules.conv._ConvNd, nn.Linear)):
+            if not isinstance(module, LAYERS):
                 continue
             if only is not None and name not in only:
                 continue
@@ -171,10 +172,13 @@ def remove_channels(model: nn.Module, keep: Mapping[str, Sequence[int]],
         before = model(graph.example)
     widths = _widths(model)
     expected = _expected_widths(graph, keep)
+    frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
     for name, kept in keep.items():
         removed = sorted(set(range(widths[name])) - set(kept))
         if removed:
             graph.remove(name, removed)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name not in frozen)  # the cut makes new, trainable parameters
     _check_cut(model, widths | expected, graph.example, before)
     return model
 
@@ -228,7 +232,7 @@ def out_width(module: nn.Module) -> int:
 
 def _widths(model: nn.Module) -> dict[str, int]:
     return {name: out_width(module) for name, module in model.named_modules()
-            if isinstance(module, (nn.modules.conv._ConvNd, nn.Linear))}
+            if isinstance(module, LAYERS)}
 
 
 def _expected_widths(graph: ChannelGraph, keep: Mapping[str, Sequence[int]]) -> dict[str, int]:

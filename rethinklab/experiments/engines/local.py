@@ -62,20 +62,23 @@ def run_stages(stages: Sequence[Stage], store: Store, *, workers: int, threads: 
 
 def _run_here(stages: Sequence[Stage], store: Store, threads: int, device: str, started: Started,
               ended: Ended) -> None:
-    failed: set[str] = set()
+    waiting = list(stages)
     with capped_threads(threads):
-        for stage in stages:
-            if stage.needs is not None and stage.needs.address in failed:
-                failed.add(stage.address)
-                continue
+        while ready := ready_stages(waiting, store):
+            stage = ready[0]
+            waiting.remove(stage)
             started(stage)
             error = None
             try:
                 run_stage(stage, store, device)
             except RethinkError as raised:
                 error = raised
-                failed.add(stage.address)
             ended(stage, error)
+
+
+def ready_stages(waiting: Sequence[Stage], store: Store) -> list[Stage]:
+    """Those whose need is stored."""
+    return [s for s in waiting if s.needs is None or store.has(s.needs)]
 
 
 def _run_in_workers(stages: Sequence[Stage], store: Store, workers: int, threads: int,
@@ -85,14 +88,12 @@ def _run_in_workers(stages: Sequence[Stage], store: Store, workers: int, threads
     from loky.process_executor import TerminatedWorkerError
 
     waiting = list(stages)
-    done = {s.needs.address for s in stages if s.needs is not None and store.has(s.needs)}
     running: dict[Future[None], Stage] = {}
     pool = ProcessPoolExecutor(workers, env=dict.fromkeys(THREAD_VARIABLES, str(threads)),
                                initializer=_start_worker, initargs=(os.getpid(), threads))
     try:
         while waiting or running:
-            ready = [s for s in waiting if s.needs is None or s.needs.address in done]
-            for stage in ready[: workers - len(running)]:
+            for stage in ready_stages(waiting, store)[: workers - len(running)]:
                 waiting.remove(stage)
                 running[pool.submit(run_stage, stage, store, device)] = stage
                 started(stage)
@@ -105,7 +106,6 @@ def _run_in_workers(stages: Sequence[Stage], store: Store, workers: int, threads
                 error = None
                 try:
                     future.result()
-                    done.add(stage.address)
                 except TerminatedWorkerError as lost:
                     raise RethinkError(
                         f"a worker process was killed during {stage.label}, perhaps for want of "

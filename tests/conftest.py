@@ -1,0 +1,49 @@
+"""Small real tasks that tests share. One torch thread: workers of pytest-xdist share the cores."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+import rethinklab as rl
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread():
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def private_home(tmp_path_factory, monkeypatch):
+    """No test reads or writes the user's caches."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+    monkeypatch.delenv("RETHINKLAB_DATA", raising=False)
+
+
+@pytest.fixture(scope="session")
+def digits():
+    return rl.load_data("digits")
+
+
+@pytest.fixture(scope="session")
+def small(digits):
+    """198 training and 101 test images: both leave a ragged last batch."""
+    return digits.subset(198, 101)
+
+
+@pytest.fixture
+def tiny_vgg():
+    return rl.build_model("vgg11", width=0.0625, seed=3)
+
+
+def scramble_statistics(model: nn.Module, seed: int = 0) -> nn.Module:
+    """Normalisations as after training: shifts and scales that are not 0 and 1."""
+    draws = torch.Generator().manual_seed(seed)
+    for module in model.modules():
+        if isinstance(module, (nn.BatchNorm2d, nn.BatchNorm1d)):
+            module.running_mean.normal_(0, 0.1, generator=draws)
+            module.running_var.uniform_(0.5, 2, generator=draws)
+            nn.init.uniform_(module.weight, 0.5, 1.5, generator=draws)
+            nn.init.normal_(module.bias, 0, 0.3, generator=draws)
+    return model

@@ -1,0 +1,114 @@
+"""Batches against definitions: every image once, crops as by hand, torchvision's normalisation."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+from torchvision.transforms import v2
+
+from rethinklab.data.batches import TrainingBatches, batch_bounds, crop, plain_batches
+from rethinklab.trainers.evaluate import score
+
+
+@given(count=st.integers(1, 500), size=st.integers(1, 70))
+def test_bounds_cover_every_image_once_and_no_batch_is_a_single_image(count, size):
+    bounds = batch_bounds(count, size)
+    assert [i for start, end in bounds for i in range(start, end)] == list(range(count))
+    if size > 1 and count > 1:
+        assert min(end - start for start, end in bounds) > 1
+
+
+@given(st.integers(1, 6), st.integers(0, 4), st.integers(1, 4), st.integers(0, 2**31))
+def test_crop_is_the_crop_by_hand(count, pad, channels, seed):
+    draws = torch.Generator().manual_seed(seed)
+    pixels = torch.randint(0, 256, (count, 7, 9, channels), dtype=torch.uint8, generator=draws)
+    top, left = torch.randint(0, 2 * pad + 1, (2, count), generator=draws)
+    framed = torch.zeros(count, 7 + 2 * pad, 9 + 2 * pad, channels, dtype=torch.uint8)
+    framed[:, pad : pad + 7, pad : pad + 9] = pixels
+    for image, result in enumerate(crop(pixels, top, left, pad)):
+        y, x = int(top[image]), int(left[image])
+        assert torch.equal(result, framed[image, y : y + 7, x : x + 9])
+
+
+def test_an_epoch_is_every_image_once_shuffled(small):
+    plain = replace(small, pad=0, flip=False)
+    seen = torch.cat([images for images, _ in TrainingBatches(plain, 64, seed=1).epoch(0)])
+    expected = torch.cat([images for images, _ in plain_batches(plain, plain.train)])
+    assert not torch.equal(seen, expected)
+    assert torch.equal(seen.flatten(1).sum(1).sort().values,
+                       expected.flatten(1).sum(1).sort().values)
+
+
+def test_augmented_images_are_shifts_and_mirrors_of_their_originals(small):
+    data = replace(small, pad=2, flip=True)
+    batches = TrainingBatches(data, 64, seed=5)
+    originals = batches.pixels
+    order = torch.cat([labels for _, labels in batches.epoch(0)])
+    assert torch.equal(order.sort().values, data.train.labels.sort().values)
+    images = next(iter(batches.epoch(0)))[0]
+    framed = torch.nn.functional.pad(originals, (0, 0, 2, 2, 2, 2))
+    variants = {}
+    for number in range(len(originals)):
+        for y in range(5):
+            for x in range(5):
+                cut = framed[number, y : y + 32, x : x + 32]
+                variants[cut.numpy().tobytes()] = (number, False)
+                variants[cut.flip(1).contiguous().numpy().tobytes()] = (number, True)
+    restored = (images.permute(0, 2, 3, 1) - batches.normalise.shift[:3]) / \
+        batches.normalise.scale[:3]
+    found = [variants[row.round().to(torch.uint8).contiguous().numpy().tobytes()]
+             for row in restored]
+    assert len({number for number, _ in found}) == 64
+    assert 10 < sum(mirrored for _, mirrored in found) < 54
+
+
+def test_normalisation_is_torchvisions(small):
+    images, _ = next(plain_batches(small, small.test))
+    reference = v2.Compose([v2.ToDtype(torch.float32, scale=True),
+                            v2.Normalize(small.mean, small.std)])
+    assert torch.allclose(images, reference(small.test.pixels), atol=1e-5)
+    assert images.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_epochs_depend_on_seed_and_epoch_and_on_nothing_else(small):
+    def first(seed, epoch):
+        return next(iter(TrainingBatches(small, 64, seed).epoch(epoch)))[0]
+
+    torch.manual_seed(0)
+    reference = first(1, 0)
+    torch.manual_seed(99)
+    assert torch.equal(reference, first(1, 0))
+    assert not torch.equal(reference, first(2, 0))
+    assert not torch.equal(reference, first(1, 1))
+
+
+class Oracle(nn.Module):
+    """Knows the answers, in order."""
+
+    def __init__(self, labels):
+        super().__init__()
+        self.labels, self.place = labels, 0
+
+    def forward(self, images):
+        part = self.labels[self.place : self.place + len(images)]
+        self.place += len(images)
+        return nn.functional.one_hot(part, 10).float()
+
+
+@pytest.mark.parametrize("batch_size", [7, 64, 500])
+def test_a_perfect_predictor_scores_one_with_a_ragged_last_batch(small, batch_size):
+    assert len(small.test) % batch_size
+    accuracy, _ = score(Oracle(small.test.labels), plain_batches(small, small.test, batch_size))
+    assert accuracy == 1.0
+
+
+def test_accuracy_is_the_fraction_right(small):
+    labels = small.test.labels.clone()
+    labels[:25] = (labels[:25] + 1) % 10
+    accuracy, _ = score(Oracle(labels), plain_batches(small, small.test, 33))
+    assert accuracy == (101 - 25) / 101

@@ -1,0 +1,231 @@
+"""Studies end to end on a small folder of images: stages shared, runs resumed, kills survived."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from image_folders import write_images
+
+import rethinklab as rl
+from rethinklab.errors import ConfigError, PlanError, RethinkError
+from rethinklab.experiments import runner, stages
+
+RECIPE = rl.Recipe(epochs=2, lr=0.02, batch_size=16)
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    root = tmp_path_factory.mktemp("images")
+    write_images(root / "train", {"dark": 30, "mid": 30, "light": 33})
+    write_images(root / "test", {"dark": 10, "mid": 10, "light": 11}, seed=1)
+    return f"folder:{root}"
+
+
+def small_study(images, **changes):
+    settings = {"dataset": images, "model": "vgg11", "width": 0.0625, "target": 0.5,
+                "seeds": 2, "recipe": RECIPE, **changes}
+    return rl.Study(**settings)
+
+
+def run(study, store, **options):
+    return rl.run(study, store, **{"workers": 0, "progress": False, **options})
+
+
+def outcome(results):
+    """What must be the same however a study was run: all but clocks."""
+    return results.frame.drop(columns=["seconds", "date"]).to_dict("list")
+
+
+@pytest.fixture(scope="module")
+def finished(images, tmp_path_factory):
+    store = tmp_path_factory.mktemp("store") / "runs"
+    return run(small_study(images), store), store
+
+
+def test_every_regime_of_every_seed_has_a_row(finished):
+    results, _ = finished
+    assert results.regimes == ["unpruned", "finetune", "scratch-e", "scratch-b"]
+    assert sorted(zip(results.frame["regime"], results.frame["seed"], strict=True)) == sorted(
+        (regime, seed) for regime in results.regimes for seed in (0, 1))
+    summary = results.summary()
+    assert summary.loc["scratch-e", "epochs"] == 2
+    assert summary.loc["finetune", "epochs"] == 1
+    assert summary.loc["scratch-b", "epochs"] > 2
+    assert summary.loc["scratch-e", "params"] < summary.loc["unpruned", "params"]
+    assert (summary["n"] == 2).all()
+
+
+def test_summary_and_comparison_are_the_definitions(finished):
+    results, _ = finished
+    frame = results.frame
+    values = {regime: frame.loc[frame["regime"] == regime, "test_accuracy"].to_numpy() * 100
+              for regime in results.regimes}
+    summary = results.summary()
+    assert summary.loc["finetune", "mean"] == pytest.approx(values["finetune"].mean())
+    assert summary.loc["finetune", "sd"] == pytest.approx(values["finetune"].std(ddof=1))
+    found = results.compare("scratch-b", "finetune")
+    assert found.mean == pytest.approx((values["scratch-b"] - values["finetune"]).mean())
+    assert found.margin == results.margin == 1.0
+    with pytest.raises(ConfigError, match="Did you mean 'scratch-b'"):
+        results.compare("scratchb", "finetune")
+
+
+def test_the_same_study_again_does_nothing(finished, images, monkeypatch):
+    results, store = finished
+    before = {p: p.stat().st_mtime_ns for p in (store / "stages").rglob("*")}
+    monkeypatch.setattr(runner, "run_stages", None)  # would be called for anything missing
+    assert outcome(run(small_study(images), store)) == outcome(results)
+    assert {p: p.stat().st_mtime_ns for p in (store / "stages").rglob("*")} == before
+
+
+def test_large_networks_are_shared_between_targets_and_regimes(finished, images):
+    _, store = finished
+    run(small_study(images, target=0.25, regimes=["finetune"]), store)
+    folders = [p.name.split("-")[0] for p in (store / "stages").iterdir()]
+    assert folders.count("large") == 2
+    assert folders.count("plan") == 4
+    assert folders.count("regime") == 6 + 2
+
+
+def test_results_load_from_csv_as_they_were_saved(finished, tmp_path):
+    results, _ = finished
+    results.save(tmp_path / "r.csv")
+    again = rl.Results.load(tmp_path / "r.csv")
+    assert str(again) == str(results)
+    assert outcome(again) == outcome(results)
+
+
+def test_results_are_found_by_the_name_of_the_study(finished, images):
+    from rethinklab.experiments.results import stored_results
+
+    results, store = finished
+    assert outcome(stored_results(results.name, rl.Store(store))) == outcome(results)
+    with pytest.raises(ConfigError, match="unknown study"):
+        stored_results("nothing", rl.Store(store))
+
+
+def test_pairs_share_large_network_and_data_order_but_not_across_seeds(images):
+    study = small_study(images)
+    trials = {(t.seed, t.regime): t for t in study.trials(study.load())}
+    assert trials[0, "finetune"].stages[:2] == trials[0, "scratch-b"].stages[:2]
+    assert trials[0, "finetune"].stages[0].address != trials[1, "finetune"].stages[0].address
+    assert trials[0, "unpruned"].address == trials[0, "finetune"].stages[0].address
+
+
+def test_run_one_is_idempotent(finished, images):
+    _, store = finished
+    study = small_study(images)
+    trial = study.trials(study.load())[-1]
+    first = rl.run_one(trial, rl.Store(store))
+    assert rl.run_one(trial, rl.Store(store)) == first
+
+
+def test_addresses_follow_the_images_not_their_place(images, tmp_path):
+    import shutil
+
+    shutil.copytree(images.removeprefix("folder:"), tmp_path / "copy")
+    moved = small_study(f"folder:{tmp_path / 'copy'}")
+    here = small_study(images)
+    assert [t.address for t in here.trials(here.load())] == [
+        t.address for t in moved.trials(moved.load())]
+    changed = next((tmp_path / "copy" / "train").rglob("*.png"))
+    changed.write_bytes(next((tmp_path / "copy" / "test").rglob("*.png")).read_bytes())
+    assert here.trials(here.load())[0].address != moved.trials(moved.load())[0].address
+
+
+@pytest.mark.slow
+def test_two_workers_give_the_same_bits_as_one_process(finished, images, tmp_path):
+    results, _ = finished
+    assert outcome(run(small_study(images), tmp_path / "runs", workers=2)) == outcome(results)
+
+
+DRIVER = """
+import rethinklab as rl
+study = rl.Study(dataset={images!r}, model="vgg11", width=0.0625, target=0.5, seeds=2,
+                 recipe=rl.Recipe(epochs=2, lr=0.02, batch_size=16))
+if __name__ == "__main__":
+    rl.run(study, {store!r}, workers=2, progress=False)
+"""
+
+
+@pytest.mark.slow
+def test_kill_nine_at_any_moment_and_again_ends_in_the_same_numbers(finished, images, tmp_path):
+    results, _ = finished
+    store = tmp_path / "runs"
+    code = DRIVER.format(images=images, store=str(store))
+    moments = random.Random(5)
+    killed = 0
+    for _ in range(3):
+        driver = subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
+        done = len(list((store / "stages").glob("*"))) if store.exists() else 0
+        deadline = time.monotonic() + 90
+        while driver.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.1)
+            if store.exists() and len(list((store / "stages").glob("*"))) > done:
+                time.sleep(moments.uniform(0, 0.5))
+                break
+        if driver.poll() is None:
+            killed += 1
+            os.killpg(driver.pid, signal.SIGKILL)
+        driver.wait(30)
+    assert killed >= 1
+    assert outcome(run(small_study(images), store)) == outcome(results)
+
+
+def test_a_failed_stage_is_named_and_the_others_are_stored(images, tmp_path, monkeypatch):
+    real = stages.train
+
+    def fails_for_one(model, data, recipe, *, seed, **options):
+        if seed == 1 and recipe.milestones:
+            recipe = rl.Recipe(epochs=2, lr=1e6, batch_size=16)
+        return real(model, data, recipe, seed=seed, **options)
+
+    monkeypatch.setattr(stages, "train", fails_for_one)
+    with pytest.raises(RethinkError, match=r"1 of \d+ stages failed.*unpruned seed 1.*diverged"):
+        run(small_study(images), tmp_path / "runs")
+    stored = [p.name.split("-")[0] for p in (tmp_path / "runs" / "stages").iterdir()]
+    assert sorted(stored) == ["large", "plan", "regime", "regime", "regime"]
+
+
+def test_damaged_weights_are_named_with_the_remedy(images, tmp_path):
+    store = tmp_path / "runs"
+    run(small_study(images, regimes=["scratch-e"], seeds=1), store)
+    weights = next((store / "stages").glob("large-*/weights.safetensors"))
+    weights.write_bytes(weights.read_bytes()[:500])
+    with pytest.raises(RethinkError, match=r"weights.safetensors is missing or damaged.*delete"):
+        run(small_study(images, seeds=1), store)
+    weights.parent.joinpath("result.json").unlink()
+
+
+def test_what_cannot_work_fails_before_any_training(images, tmp_path):
+    with pytest.raises(PlanError, match="would empty"):
+        run(small_study(images, target=0.95), tmp_path / "runs")
+    assert list((tmp_path / "runs" / "stages").iterdir()) == []
+
+
+@pytest.mark.parametrize(("wrong", "says"), [
+    ({"dataset": "digit"}, "Did you mean 'digits'"), ({"model": "vgg17"}, "vgg1"),
+    ({"method": "l2"}, "Did you mean 'l1'"), ({"target": 1.0}, "ratio 1.0"),
+    ({"regimes": ["fine-tune"]}, "Did you mean 'finetune'"), ({"regimes": "finetune"}, "list"),
+    ({"seeds": 0}, "seeds"), ({"seeds": [1, 1]}, "distinct"), ({"seeds": [-1]}, "seed -1"),
+    ({"scale": "fast"}, "scale"), ({"margin": 0.0}, "margin"), ({"precision": "fp8"}, "precision")])
+def test_bad_settings_are_named_when_the_study_is_made(wrong, says):
+    with pytest.raises(RethinkError, match=says):
+        rl.Study(**wrong)
+
+
+def test_studies_survive_plain_data():
+    study = rl.Study(seeds=[3, 5], target={"features.0": 0.5})
+    assert rl.Study.from_dict(study.to_dict()) == study
+    assert rl.Study.from_dict(study.to_dict()).name == study.name
+
+
+def test_more_threads_than_cores_are_refused(images, tmp_path):
+    with pytest.raises(ConfigError, match="choose fewer"):
+        run(small_study(images), tmp_path, workers=1000)

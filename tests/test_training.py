@@ -1,0 +1,200 @@
+"""The loop against one written out, and its promises: determinism, exact resume, clear failure."""
+
+from __future__ import annotations
+
+import warnings
+
+import pytest
+import torch
+from torch import nn
+
+import rethinklab as rl
+from rethinklab.data.batches import TrainingBatches
+from rethinklab.errors import ConfigError, DivergenceError
+from rethinklab.trainers import checkpoint as checkpoint_module
+
+RECIPE = rl.Recipe(epochs=4, lr=0.05)
+
+
+def weights(model):
+    return torch.cat([value.double().flatten() for value in model.state_dict().values()])
+
+
+def fit(model, data, **options):
+    return rl.train(model, data, options.pop("recipe", RECIPE), progress=False, **options)
+
+
+def test_equals_a_loop_written_out(small, tiny_vgg):
+    from copy import deepcopy
+
+    result = fit(tiny_vgg, small, seed=7)
+    model = deepcopy(tiny_vgg).to(memory_format=torch.channels_last).train()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=1e-4)
+    scheduler = torch.optim.lr_scheduler.MultiStepLR(optimizer, [2, 3])
+    batches = TrainingBatches(small, 64, seed=7)
+    for epoch in range(4):
+        for images, labels in batches.epoch(epoch):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(images), labels).backward()
+            optimizer.step()
+        scheduler.step()
+    assert torch.allclose(weights(result.model), weights(model), rtol=1e-4, atol=1e-6)
+    assert result.history["lr"].tolist() == pytest.approx([0.05, 0.05, 0.005, 0.0005])
+
+
+def test_same_seed_same_bits_and_two_seeds_differ(small, tiny_vgg):
+    first, again, other = (fit(tiny_vgg, small, seed=seed) for seed in (0, 0, 1))
+    assert torch.equal(weights(first.model), weights(again.model))
+    timeless = [r.history.drop(columns="seconds") for r in (first, again)]
+    assert timeless[0].equals(timeless[1])
+    assert not torch.equal(weights(first.model), weights(other.model))
+
+
+def test_the_model_given_stays_as_it_was(small, tiny_vgg):
+    before = weights(tiny_vgg)
+    fit(tiny_vgg, small)
+    assert torch.equal(before, weights(tiny_vgg))
+
+
+class Interrupt(rl.Callback):
+    """Stops a run after some epochs, as Ctrl-C would."""
+
+    def __init__(self, epochs):
+        self.epochs = epochs
+
+    def after_epoch(self, state):
+        if state.epoch + 1 == self.epochs:
+            raise KeyboardInterrupt
+
+
+@pytest.fixture
+def eager_checkpoints(monkeypatch):
+    monkeypatch.setattr(checkpoint_module.Checkpoint.__init__, "__defaults__", (0.0,))
+
+
+class WithDropout(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body = rl.build_model("vgg11", width=0.0625, seed=1)
+        self.drop = nn.Dropout(0.5)
+
+    def forward(self, images):
+        return self.drop(self.body(images))
+
+
+@pytest.mark.parametrize("after", [1, 3])
+def test_a_resumed_run_equals_an_uninterrupted_one(small, tmp_path, eager_checkpoints, after):
+    model, file = WithDropout(), tmp_path / "run.pt"
+    whole = fit(model, small)
+
+    with pytest.raises(KeyboardInterrupt):
+        # The checkpoint watches after the callbacks, so stop one epoch later.
+        fit(model, small, checkpoint=file, callbacks=[Interrupt(after + 1)])
+    assert torch.load(file, weights_only=True)["epoch"] == after
+    resumed = fit(model, small, checkpoint=file)
+    assert torch.equal(weights(whole.model), weights(resumed.model))
+    assert whole.history.drop(columns="seconds").equals(resumed.history.drop(columns="seconds"))
+    assert not file.exists()
+
+
+def test_another_runs_checkpoint_is_not_resumed_from(small, tiny_vgg, tmp_path, eager_checkpoints):
+    file = tmp_path / "run.pt"
+    with pytest.raises(KeyboardInterrupt):
+        fit(tiny_vgg, small, seed=1, checkpoint=file, callbacks=[Interrupt(3)])
+    other = fit(tiny_vgg, small, seed=2, checkpoint=file)
+    assert torch.equal(weights(other.model), weights(fit(tiny_vgg, small, seed=2).model))
+
+
+def test_a_checkpoint_cut_short_costs_time_and_nothing_else(small, tiny_vgg, tmp_path,
+                                                            eager_checkpoints):
+    file = tmp_path / "run.pt"
+    with pytest.raises(KeyboardInterrupt):
+        fit(tiny_vgg, small, checkpoint=file, callbacks=[Interrupt(3)])
+    file.write_bytes(file.read_bytes()[:1000])
+    with pytest.warns(UserWarning, match="not a readable checkpoint"):
+        again = fit(tiny_vgg, small, checkpoint=file)
+    assert torch.equal(weights(again.model), weights(fit(tiny_vgg, small).model))
+
+
+def test_divergence_names_epoch_rate_and_remedy(small, tiny_vgg):
+    with pytest.raises(DivergenceError, match=r"epoch 1 of 4.*learning rate 1e\+06.*lower lr"):
+        fit(tiny_vgg, small, recipe=rl.Recipe(epochs=4, lr=1e6))
+
+
+def test_callbacks_see_every_step_in_order(small, tiny_vgg):
+    seen = []
+
+    class Watch(rl.Callback):
+        def on_start(self, state):
+            seen.append("start")
+
+        def after_backward(self, state):
+            assert all(p.grad is not None for p in state.model.parameters())
+            seen.append("backward")
+
+        def after_step(self, state):
+            seen.append("step")
+
+        def after_epoch(self, state):
+            seen.append(f"epoch {state.history[-1]['epoch']}")
+
+        def on_end(self, state):
+            seen.append("end")
+
+    fit(tiny_vgg, small, recipe=rl.Recipe(epochs=2, lr=0.01), callbacks=[Watch()])
+    epoch = ["backward", "step"] * 4  # 198 images in batches of 64: three and a ragged one
+    assert seen == ["start", *epoch, "epoch 1", *epoch, "epoch 2", "end"]
+
+
+def test_history_ends_with_the_reported_accuracy_of_the_final_model(small, tiny_vgg):
+    result = fit(tiny_vgg, small)
+    assert result.history["epoch"].tolist() == [1, 2, 3, 4]
+    accuracy, loss = rl.evaluate(result.model, small)
+    assert result.test_accuracy == accuracy == result.history["test_accuracy"].iloc[-1]
+    assert loss == pytest.approx(result.history["test_loss"].iloc[-1], rel=1e-6)
+
+
+def test_it_learns(digits):
+    data = digits.subset(1500, 300)
+    result = fit(rl.build_model("vgg11", width=0.125), data, recipe=rl.Recipe(epochs=8, lr=0.05))
+    assert result.test_accuracy > 0.5
+
+
+def test_bfloat16_trains_float32_weights(small, tiny_vgg):
+    result = fit(tiny_vgg, small, precision="bf16", recipe=rl.Recipe(epochs=1, lr=0.01))
+    assert {p.dtype for p in result.model.parameters()} == {torch.float32}
+    full = fit(tiny_vgg, small, recipe=rl.Recipe(epochs=1, lr=0.01))
+    assert not torch.equal(weights(result.model), weights(full.model))
+    assert torch.allclose(weights(result.model), weights(full.model), atol=0.2)
+
+
+def test_a_single_left_over_image_trains(digits, tiny_vgg):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fit(tiny_vgg, digits.subset(129, 10), recipe=rl.Recipe(epochs=1, lr=0.01))
+
+
+@pytest.mark.parametrize(("change", "says"), [
+    ({"device": "gpu"}, "device"), ({"device": "cuda:99"}, "device"),
+    ({"precision": "fp8"}, "precision"), ({"seed": -1}, "seed")])
+def test_bad_options_are_named(small, tiny_vgg, change, says):
+    with pytest.raises(ConfigError, match=says):
+        fit(tiny_vgg, small, **change)
+
+
+def test_a_model_that_does_not_fit_the_task_is_named(small):
+    with pytest.raises(ConfigError, match="num_classes=10"):
+        fit(rl.build_model("vgg11", width=0.1, num_classes=5), small)
+    with pytest.raises(ConfigError, match="does not take images"):
+        fit(rl.build_model("vgg11", width=0.1, in_channels=1), small)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_a_gpu_sees_the_same_images_and_learns_the_same(small, tiny_vgg):
+    here, there = (next(iter(TrainingBatches(small.to(d), 64, 0).epoch(0)))[0].cpu()
+                   for d in ("cpu", "cuda"))
+    assert torch.allclose(here, there, atol=1e-6)
+    recipe = rl.Recipe(epochs=1, lr=0.01)
+    losses = [fit(tiny_vgg, small, recipe=recipe, device=d).history["train_loss"][0]
+              for d in ("cpu", "cuda")]
+    assert losses[0] == pytest.approx(losses[1], rel=0.02)
