@@ -70,11 +70,11 @@ def _hardware() -> list[Finding]:
 def _places(store: Path) -> list[Finding]:
     from rethinklab.data.cifar import ROOT_VARIABLE, data_root
 
-    place = store if store.exists() else store.resolve().parent
-    writable = os.access(place, os.W_OK)
+    place = next(p for p in (store.resolve(), *store.resolve().parents) if p.exists())
+    writable = place.is_dir() and os.access(place, os.W_OK)
     found = [Finding("store", writable, f"{store} can be written" if writable else
                      f"{store} cannot be written; choose another with --store")]
-    free = shutil.disk_usage(place if place.exists() else Path.cwd()).free / 2**30
+    free = shutil.disk_usage(place).free / 2**30
     found.append(Finding("disk", free > 1, f"{free:.0f} GiB free at {place}"))
     root = data_root()
     for name, folder in (("cifar10", "cifar-10-batches-py"), ("cifar100", "cifar-100-python")):

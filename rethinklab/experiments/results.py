@@ -102,8 +102,15 @@ class Results:
 
     @classmethod
     def load(cls, path: Any) -> Results:
-        """Results that `save` wrote."""
-        frame = pd.read_csv(path)
+        """Results that `save` wrote. Raises ConfigError where the file is not such a one."""
+        try:
+            frame = pd.read_csv(path)
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"{path} cannot be read as a table of results ({error}).") from error
+        lacking = {"regime", "seed", "test_accuracy", "margin", "label"} - set(frame.columns)
+        if lacking or frame.empty:
+            what = f"column {', '.join(sorted(lacking))}" if lacking else "row"
+            raise ConfigError(f"{path} is not a table of results: it has no {what}.")
         return cls(frame.drop(columns=["study", "margin", "label"]), float(frame["margin"].iloc[0]),
                    str(frame["label"].iloc[0]), str(frame["study"].iloc[0]))
 

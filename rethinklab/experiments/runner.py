@@ -14,6 +14,7 @@ from rethinklab.experiments.store import Store
 from rethinklab.experiments.study import Study
 from rethinklab.experiments.trial import Stage
 from rethinklab.pruners import Plan
+from rethinklab.trainers.loop import pick_device
 from rethinklab.trainers.progress import make_bar
 from rethinklab.trainers.regimes import find_regime
 
@@ -27,6 +28,7 @@ def run(study: Study, store: str | Path | Store = "runs", *, workers: int | None
     to the bit for any number of workers, stopped and resumed or not.
     Raises RethinkError naming each stage that failed, after all others are done and stored.
     """
+    pick_device(device)  # an unusable one fails here, not in every worker
     workers = check_workers(workers, threads, device)
     place = store if isinstance(store, Store) else Store(store)
     data = study.load()

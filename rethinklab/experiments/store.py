@@ -13,15 +13,16 @@ Tables are always derived by scanning; there is no index that could disagree.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock
 
 from rethinklab.errors import StoreError
 from rethinklab.experiments.trial import SCHEMA, Stage
@@ -109,16 +110,17 @@ class Store:
     def claim(self, stage: Stage) -> Iterator[bool]:
         """Hold the stage; yields whether it is still to do.
 
-        Waits while another process holds it. The kernel frees the lock of a killed process, so
-        there is nothing to clean up and no clock to trust.
+        Waits while another process holds it. The operating system frees the lock of a killed
+        process, so there is nothing to clean up and no clock to trust.
         """
         lock = self.root / "work" / f"{stage.address}.lock"
-        with lock.open("w") as handle:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+        with FileLock(lock):
             yield not self.has(stage)
-            if self.has(stage):  # whoever still waits for this file will find the result
+            if self.has(stage):
                 shutil.rmtree(self.work(stage), ignore_errors=True)
-                lock.unlink(missing_ok=True)
+        if self.has(stage):  # whoever still waits for the lock will find the result
+            with suppress(OSError):
+                lock.unlink()
 
     def write(self, stage: Stage, result: dict[str, Any],
               fill: Callable[[Path], None] = lambda folder: None) -> None:

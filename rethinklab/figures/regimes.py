@@ -16,7 +16,7 @@ from rethinklab.figures.style import (
 )
 from rethinklab.trainers.regimes import UNPRUNED, regime_title
 
-CHARACTERS_PER_INCH = 23  # of the note's font
+CHARACTERS_PER_INCH = 20  # of the note's font
 
 
 def regimes(results: Results, width: float = TEXT_WIDTH, height: float = 2.6) -> PaperFigure:

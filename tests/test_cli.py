@@ -1,0 +1,196 @@
+"""The command line as scripts and people use it: exit codes, one clear sentence, real runs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from image_folders import write_images
+
+import rethinklab as rl
+from rethinklab import cli
+
+
+@pytest.fixture
+def call(monkeypatch, capsys, tmp_path):
+    """Run the command line in this process; gives exit code, output and errors."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["rethinklab", *map(str, arguments)])
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as stop:
+            code = stop.code or 0
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture
+def images(tmp_path):
+    write_images(tmp_path / "images", {"dark": 20, "light": 20})
+    return f"folder:{tmp_path / 'images'}"
+
+
+SMALL = ("--model", "vgg11", "--width", "0.0625", "--target", "0.5", "--epochs", "1",
+         "--batch-size", "16", "--seeds", "2", "--workers", "0")
+
+
+def test_run_results_and_figures_on_ones_own_images(call, images, tmp_path):
+    code, out, _ = call("run", "--data", images, *SMALL, "--out", "pictures")
+    assert code == 0
+    for word in ("Unpruned", "Fine-tuned", "Scratch-E", "Scratch-B", "params", "MACs", "epochs",
+                 "Verdict", "2 seeds"):
+        assert word in out
+    assert {p.suffix for p in (tmp_path / "pictures").iterdir()} == {".pdf", ".png", ".csv",
+                                                                    ".json"}
+    code, names, _ = call("results")
+    assert code == 0
+    name = names.split()[-1]
+    code, table, _ = call("results", "l1")
+    assert code == 0
+    assert table.strip() in out
+    code, csv, _ = call("results", name, "--format", "csv")
+    assert csv.count("\n") == 9  # a header, and two seeds of the unpruned network and 3 regimes
+    assert csv.splitlines()[0].startswith("stage,address,regime,seed,test_accuracy")
+    code, latex, _ = call("results", name, "--format", "latex")
+    assert r"\toprule" in latex
+    assert "Scratch-B" in latex
+    code, drawn, _ = call("figures", "regimes", "--study", "l1", "--out", "more", "--format", "svg")
+    assert code == 0
+    assert (tmp_path / drawn.splitlines()[0]).suffix == ".svg"
+
+
+def test_running_again_reuses_what_is_stored(call, images, tmp_path):
+    call("run", "--data", images, *SMALL)
+    stored = {p: p.stat().st_mtime_ns for p in (tmp_path / "runs" / "stages").iterdir()}
+    code, out, _ = call("run", "--data", images, *SMALL)
+    assert code == 0
+    assert "[" not in out.split("regime")[0], "nothing should have been trained"
+    assert {p: p.stat().st_mtime_ns for p in (tmp_path / "runs" / "stages").iterdir()} == stored
+
+
+@pytest.mark.parametrize(("arguments", "code", "says"), [
+    (["run", "--model", "vg16"], 2, "Did you mean 'vgg16'"),
+    (["run", "l1-vgg61-cifar10"], 2, "Did you mean 'l1-vgg16-cifar10'"),
+    (["run", "--method", "l11"], 2, "Did you mean 'l1'"),
+    (["run", "--model", "vgg11"], 2, "--target"),
+    (["run", "--target", "1.0"], 2, "below 1"),
+    (["run", "--target", "nan"], 2, "below 1"),
+    (["run", "--target", "B"], 2, "Known: A"),
+    (["run", "--target", "{oops"], 2, "JSON"),
+    (["run", "--data", "folder:/does/not/exist"], 2, "is not a folder"),
+    (["run", "--seeds", "many"], 2, "seeds"),
+    (["run", "--lr", "nan"], 2, "lr"),
+    (["run", "--workers", "999"], 2, "choose fewer"),
+    (["run", "--device", "tpu9"], 2, "device"),
+    (["run", "--nonsense"], 2, "No such option"),
+    (["list", "model"], 2, "Did you mean 'models'"),
+    (["results"], 3, "no results store"),
+    (["figures"], 2, "--study"),
+    (["figures", "--from", "nothing.csv"], 2, "nothing.csv"),
+    (["lab", "--notebooks", "nowhere"], 2, "no folder"),
+])
+def test_bad_input_ends_in_a_sentence_and_an_exit_code(call, arguments, code, says, tmp_path):
+    found, out, err = call(*arguments)
+    assert found == code
+    assert says in err
+    assert "Traceback" not in out + err
+    if "No such option" not in says:
+        assert err.startswith("rethinklab: ")
+        assert err.count("\n") == 1
+    assert not list((tmp_path).glob("runs/stages/*"))
+
+
+def bad_images(kind, root):
+    if kind == "empty":
+        root.mkdir()
+    elif kind == "one class":
+        write_images(root, {"cat": 5})
+    else:
+        write_images(root, {"cat": 5, "dog": 5})
+        (root / "dog" / "003.png").write_bytes(b"\x89PNG\r\n")
+
+
+@pytest.mark.parametrize(("kind", "says"), [("empty", "holds no images"),
+                                            ("one class", "single class"),
+                                            ("corrupt", "003.png")])
+def test_bad_images_are_named(call, tmp_path, kind, says):
+    bad_images(kind, tmp_path / "pictures")
+    code, _, err = call("run", "--data", f"folder:{tmp_path / 'pictures'}", *SMALL)
+    assert (code, says in err) == (2, True)
+
+
+def test_stores_that_cannot_be_used_are_named_and_left_alone(call, images, tmp_path):
+    (tmp_path / "newer").mkdir()
+    (tmp_path / "newer" / "store.json").write_text('{"schema": 99}')
+    code, _, err = call("run", "--data", images, *SMALL, "--store", "newer")
+    assert (code, "newer rethinklab" in err) == (3, True)
+    assert [p.name for p in (tmp_path / "newer").iterdir()] == ["store.json"]
+    (tmp_path / "plain").write_text("x")
+    code, _, err = call("run", "--data", images, *SMALL, "--store", "plain")
+    assert (code, "cannot be written" in err) == (3, True)
+    assert (tmp_path / "plain").read_text() == "x"
+
+
+def test_divergence_is_a_failed_run(call, images):
+    code, _, err = call("run", "--data", images, *SMALL, "--lr", "1e6")
+    assert code == 1
+    assert "diverged" in err
+    assert "lower lr" in err
+
+
+@pytest.mark.parametrize("what", ["models", "methods", "presets", "regimes", "datasets", "scales",
+                                  "figures"])
+def test_lists_name_and_explain(call, what):
+    code, out, _ = call("list", what)
+    assert code == 0
+    assert all(len(line.split("  ", 1)) == 2 for line in out.splitlines())
+
+
+def test_doctor_reports_and_names_what_is_missing(call, tmp_path):
+    code, out, _ = call("doctor")
+    assert code == 0
+    assert "torch" in out
+    (tmp_path / "file").write_text("x")
+    code, out, _ = call("doctor", "--store", "file/runs")
+    assert code == 1
+    assert "MISS  store" in out
+
+
+def test_help_teaches_and_loads_nothing_heavy():
+    code = ("import sys; sys.argv = ['rethinklab', '--help']\n"
+            "from rethinklab import cli\n"
+            "try: cli.main()\n"
+            "except SystemExit as stop: assert not stop.code\n"
+            "assert not {'torch', 'pandas', 'numpy', 'matplotlib'} & set(sys.modules)")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    for word in ("demo", "Scratch-E", "Exit codes", "--install-completion"):
+        assert word in done.stdout
+
+
+def test_import_loads_nothing_heavy():
+    code = ("import sys, rethinklab as rl; "
+            "assert not {'torch', 'pandas', 'numpy', 'matplotlib'} & set(sys.modules); "
+            "rl.Recipe; rl.data; rl.figures; rl.Study")
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_completion_offers_the_commands():
+    done = subprocess.run(
+        [str(Path(sys.executable).parent / "rethinklab")], capture_output=True, text=True,
+        env={"_RETHINKLAB_COMPLETE": "complete_bash", "COMP_WORDS": "rethinklab de",
+             "COMP_CWORD": "1", "PATH": ""}, check=False)
+    assert "demo" in done.stdout.split()
+
+
+def test_every_public_name_exists():
+    for name in rl.__all__:
+        assert getattr(rl, name) is not None
+    with pytest.raises(AttributeError, match="no attribute"):
+        rl.nothing  # noqa: B018

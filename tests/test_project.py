@@ -1,0 +1,108 @@
+"""The house in order: one dependency list, imports that point one way, commands that exist."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+import yaml
+
+from rethinklab.cli import app
+
+try:
+    import tomllib
+except ImportError:  # Python 3.10
+    import tomli as tomllib
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "rethinklab"
+LAYERS = [("errors", "seeds"), ("data", "models"), ("analysis",), ("trainers",), ("pruners",),
+          ("experiments",), ("figures",), ("notebook", "doctor"), ("cli",)]
+LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
+
+
+def modules():
+    return sorted(p for p in PACKAGE.rglob("*.py") if p != PACKAGE / "__init__.py")
+
+
+def imports(path):
+    """The modules that a file names in import statements, wherever they stand."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_point_one_way(path):
+    own = LEVEL[path.relative_to(PACKAGE).parts[0].removesuffix(".py")]
+    for name in imports(path):
+        parts = name.split(".")
+        if parts[0] == "rethinklab" and len(parts) > 1:
+            assert LEVEL[parts[1]] <= own, f"{path.name} imports {name}"
+
+
+def test_environment_yml_is_a_door_to_the_one_dependency_list():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    conda = [entry for entry in environment["dependencies"] if isinstance(entry, str)]
+    pip = next(entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict))
+    assert pip == ["-e .[dev]"]
+    assert conda == [f"python{project['requires-python']}", "pip"]
+    assert {"dev", "ray", "slurm"} == set(project["optional-dependencies"])
+    required = {re.split(r"[<>=\[ ]", line)[0] for line in
+                project["dependencies"] + project["optional-dependencies"]["dev"]}
+    assert required >= {"torch", "torchvision", "jupyterlab", "matplotlib", "seaborn", "pandas",
+                        "ipywidgets", "nbval", "pytest"}
+
+
+def test_every_third_party_import_is_a_declared_dependency():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    declared = {re.split(r"[<>=\[ ]", line)[0].replace("-", "_") for line in
+                project["dependencies"]}
+    renamed = {"pillow": "PIL", "scikit_learn": "sklearn"}
+    allowed = {renamed.get(name, name) for name in declared} | {"rethinklab", "IPython",
+                                                               "nbformat", "nbclient"}
+    for path in PACKAGE.rglob("*.py"):
+        for name in imports(path):
+            top = name.split(".")[0]
+            assert top in allowed or top in sys.stdlib_module_names, f"{path.name}: {top}"
+
+
+def documented_commands():
+    text = (ROOT / "README.md").read_text() + (ROOT / "CONTRIBUTING.md").read_text()
+    blocks = re.findall(r"```(?:bash|sh|console)\n(.*?)```", text, flags=re.DOTALL)
+    lines = [line.split("  #")[0].strip() for block in blocks for line in block.splitlines()]
+    return sorted({line for line in lines if line.startswith("rethinklab ")}
+                  - {"rethinklab --help"})
+
+
+@pytest.mark.parametrize("line", documented_commands())
+def test_documented_commands_exist_with_their_options(line):
+    group = typer.main.get_command(app)
+    arguments = shlex.split(line)[1:]
+    context = group.make_context("rethinklab", arguments)
+    name, command, rest = group.resolve_command(context, arguments)
+    command.make_context(name, rest, parent=context)  # an unknown option raises
+
+
+def test_documented_make_targets_exist():
+    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+    named = set(re.findall(r"^make (\w+)", "\n".join(
+        (ROOT / name).read_text() for name in ("README.md", "CONTRIBUTING.md")),
+        flags=re.MULTILINE))
+    assert named <= targets
+    assert {"demo", "test", "lab", "check", "notebooks", "figures"} <= targets
+
+
+def test_links_in_the_documents_lead_somewhere():
+    for name in ("README.md", "CONTRIBUTING.md"):
+        for link in re.findall(r"\]\(([^)#]+)", (ROOT / name).read_text()):
+            if not link.startswith("http"):
+                assert (ROOT / link).exists(), f"{name}: {link}"

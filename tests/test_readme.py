@@ -1,0 +1,47 @@
+"""The README's Python tour runs as printed, at a scale for tests."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import rethinklab as rl
+from rethinklab.experiments import scales
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def python_blocks(name):
+    return re.findall(r"```python\n(.*?)```", (ROOT / name).read_text(), flags=re.DOTALL)
+
+
+@pytest.mark.slow
+def test_the_python_tour_runs_as_printed(tmp_path, monkeypatch, capsys):
+    tiny = replace(scales.SCALES["quick"], recipe=rl.Recipe(epochs=1, lr=0.05), width=0.0625,
+                   seeds=2)
+    monkeypatch.setitem(scales.SCALES, "quick", tiny)
+    monkeypatch.chdir(tmp_path)
+    whole = rl.load_data
+    monkeypatch.setattr(rl, "load_data", lambda name: whole(name).subset(600, 200), raising=False)
+    space: dict = {}
+    blocks = python_blocks("README.md")
+    assert len(blocks) >= 2
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), space)
+    assert space["small"] is not space["fresh"]
+    assert "Verdict" in capsys.readouterr().out
+    assert os.listdir(tmp_path / "runs" / "stages")
+
+
+def test_the_criterion_in_contributing_works(digits, monkeypatch):
+    monkeypatch.setattr(rl.pruners, "METHODS", dict(rl.pruners.METHODS))
+    space: dict = {}
+    exec(compile(python_blocks("CONTRIBUTING.md")[0], "CONTRIBUTING.md", "exec"), space)
+    model = rl.build_model("vgg11", width=0.25, seed=2)
+    plan = rl.make_pruner("l2", 0.5).fit(model, digits)
+    norms = model.features[0].weight.detach().flatten(1).pow(2).sum(1)
+    assert set(plan.keep["features.0"]) == set(norms.argsort()[len(norms) // 2 :].tolist())
