@@ -53,7 +53,7 @@ def demo(store: StoreOption = "runs", workers: WorkersOption = None,
     study = Study(seeds=parse_seeds(seeds))
     typer.echo("Weights or architecture? VGG-16 (slim) on embedded digit scenes, pruned to "
                f"VGG-16-A by L1-norm,\n{len(study.seed_numbers)} seeds, three ways to "
-               "train what is left. About 3 minutes on two cores.")
+               "train what is left. About 3 minutes on two cores; what is stored is not run again.")
     conduct(study, store, workers=workers, out=out or str(Path(store) / "figures"))
 
 

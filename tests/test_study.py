@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -127,8 +128,6 @@ def test_run_one_is_idempotent(finished, images):
 
 
 def test_addresses_follow_the_images_not_their_place(images, tmp_path):
-    import shutil
-
     shutil.copytree(images.removeprefix("folder:"), tmp_path / "copy")
     moved = small_study(f"folder:{tmp_path / 'copy'}")
     here = small_study(images)
@@ -193,14 +192,24 @@ def test_a_failed_stage_is_named_and_the_others_are_stored(images, tmp_path, mon
     assert sorted(stored) == ["large", "plan", "regime", "regime", "regime"]
 
 
-def test_damaged_weights_are_named_with_the_remedy(images, tmp_path):
+def test_a_folder_that_changed_between_studies_is_read_anew(tmp_path):
+    write_images(tmp_path / "images", {"dark": 10, "light": 10})
+    study = small_study(f"folder:{tmp_path / 'images'}", seeds=1, regimes=["finetune"])
+    first = run(study, tmp_path / "runs")
+    write_images(tmp_path / "images", {"dark": 12, "light": 10}, seed=3)
+    second = run(study, tmp_path / "runs")
+    assert first.frame["train_images"].max() < second.frame["train_images"].max()
+
+
+def test_damaged_weights_are_named_and_the_remedy_works(finished, images, tmp_path):
     store = tmp_path / "runs"
     run(small_study(images, regimes=["scratch-e"], seeds=1), store)
     weights = next((store / "stages").glob("large-*/weights.safetensors"))
     weights.write_bytes(weights.read_bytes()[:500])
     with pytest.raises(RethinkError, match=r"weights.safetensors is missing or damaged.*delete"):
-        run(small_study(images, seeds=1), store)
-    weights.parent.joinpath("result.json").unlink()
+        run(small_study(images), store)
+    shutil.rmtree(weights.parent)
+    assert outcome(run(small_study(images), store)) == outcome(finished[0])
 
 
 def test_what_cannot_work_fails_before_any_training(images, tmp_path):
@@ -214,7 +223,8 @@ def test_what_cannot_work_fails_before_any_training(images, tmp_path):
     ({"method": "l2"}, "Did you mean 'l1'"), ({"target": 1.0}, "ratio 1.0"),
     ({"regimes": ["fine-tune"]}, "Did you mean 'finetune'"), ({"regimes": "finetune"}, "list"),
     ({"seeds": 0}, "seeds"), ({"seeds": [1, 1]}, "distinct"), ({"seeds": [-1]}, "seed -1"),
-    ({"scale": "fast"}, "scale"), ({"margin": 0.0}, "margin"), ({"precision": "fp8"}, "precision")])
+    ({"scale": "fast"}, "scale"), ({"width": 0.0}, "width"), ({"margin": 0.0}, "margin"),
+    ({"precision": "fp8"}, "precision")])
 def test_bad_settings_are_named_when_the_study_is_made(wrong, says):
     with pytest.raises(RethinkError, match=says):
         rl.Study(**wrong)

@@ -64,7 +64,7 @@ class Results:
         if len(pairs) == 0:
             raise ConfigError(f"{a} and {b} have no seed in common to compare.")
         return compare_paired(list(first[pairs]), list(second[pairs]),
-                              margin=margin or self.margin,
+                              margin=self.margin if margin is None else margin,
                               names=(regime_title(a), regime_title(b)))
 
     def verdicts(self) -> list[PairedComparison]:

@@ -188,7 +188,11 @@ def stage_data(stage: Stage) -> ImageData:
     spec = stage.spec
     while "data" not in spec:
         spec = spec["plan"] if "plan" in spec else spec["large"]
-    data = _cached_data(json.dumps(stage.source, sort_keys=True))
+    source = json.dumps(stage.source, sort_keys=True)
+    data = _cached_data(source)
+    if data.fingerprint != spec["data"]:
+        _cached_data.cache_clear()  # a folder that changed since an earlier study
+        data = _cached_data(source)
     if data.fingerprint != spec["data"]:
         raise ConfigError(f"the images of {data.name} changed while the study was running; "
                           "start it again.")

@@ -69,12 +69,14 @@ class Study:
         if not numbers or len(set(numbers)) != len(numbers):
             raise ConfigError(f"seeds {list(numbers)} must be distinct and at least one.")
         own = self.model not in MODELS
+        if self.width is not None and not 0 < self.width <= 16:
+            raise ConfigError(f"width {self.width!r} must be above 0 and at most 16.")
         if self.margin is not None and not 0 < self.margin <= 100:
             raise ConfigError(f"margin {self.margin!r} must be above 0 and at most 100 points.")
         settled = {
             "regimes": tuple(dict.fromkeys(self.regimes)),
             "seeds": tuple(check_seed(seed) for seed in numbers),
-            "width": self.width or (1.0 if own else defaults.width),
+            "width": self.width if self.width is not None else 1.0 if own else defaults.width,
             "recipe": self.recipe or defaults.recipe,
             "margin": defaults.margin if self.margin is None else self.margin,
         }
