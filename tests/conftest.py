@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hypothesis
 import pytest
 import torch
 from torch import nn
 
 import rethinklab as rl
+
+hypothesis.settings.register_profile("any machine", deadline=None)  # no test asserts a time
+hypothesis.settings.load_profile("any machine")
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -159,7 +158,5 @@ def test_a_killed_holder_frees_its_stage(tmp_path):
     assert holder.stdout.readline() == "held\n"
     holder.send_signal(signal.SIGKILL)
     holder.wait(30)
-    start = time.monotonic()
-    with Store(tmp_path).claim(stage()) as to_do:
+    with Store(tmp_path).claim(stage()) as to_do:  # would wait for ever if it were still held
         assert to_do
-    assert time.monotonic() - start < 60  # it would wait for ever
