@@ -91,6 +91,8 @@ class Results:
         lines = [self.table().to_string(index=False), "", self.label]
         return "\n".join(lines + [f"\n{verdict}" for verdict in self.verdicts()])
 
+    __repr__ = __str__
+
     def _repr_html_(self) -> str:
         words = "".join(f"<p>{verdict}</p>" for verdict in self.verdicts())
         return f"{self.table().to_html(index=False, border=0)}<p><em>{self.label}</em></p>{words}"

@@ -1,0 +1,40 @@
+"""The architecture that pruning found: the width of each layer before and after."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from rethinklab.figures.style import TEXT_WIDTH, PaperFigure, palette, paper_figure, paper_style
+from rethinklab.pruners import Plan
+
+MOST_NAMES = 20  # layers; beyond that their names do not fit side by side
+
+
+def widths(plan: Plan, width: float = TEXT_WIDTH, height: float = 2.4) -> PaperFigure:
+    """Channels of each planned layer, in order: before pruning as an outline, after as a bar."""
+    kept = plan.kept_widths
+    numbers = pd.DataFrame({"layer": list(plan.widths), "before": list(plan.widths.values()),
+                            "after": [kept[name] for name in plan.widths]})
+    places = range(len(numbers))
+    with paper_style():
+        figure = paper_figure(width, height)
+        axes = figure.add_subplot()
+        axes.bar(places, numbers["before"], 0.8, color="white", edgecolor="0.55", linewidth=0.6,
+                 label="before")
+        axes.bar(places, numbers["after"], 0.8, color=palette()[0], label="after")
+        step = -(-len(numbers) // MOST_NAMES)
+        axes.set_xticks(list(places)[::step], numbers["layer"][::step], rotation=45, ha="right",
+                        rotation_mode="anchor", fontsize=7)
+        if len(numbers) <= MOST_NAMES:
+            for place, after in zip(places, numbers["after"], strict=True):
+                axes.annotate(str(after), (place, after), (0, 1.5), textcoords="offset points",
+                              ha="center", fontsize=7)
+        axes.set_xlim(-0.6, len(numbers) - 0.4)
+        axes.set_ylabel("Channels")
+        axes.legend(loc="upper left")
+    changed = int((numbers["after"] < numbers["before"]).sum())
+    figure.numbers = numbers
+    figure.note = f"{plan.method}, target {plan.target}"
+    figure.caption = (f"{changed} of {len(numbers)} layers lose channels: "
+                      f"{numbers['before'].sum():,} before, {numbers['after'].sum():,} after.")
+    return figure

@@ -1,0 +1,270 @@
+"""The committed notebooks keep their form, and their outputs belong to their code."""
+
+import ast
+import re
+from pathlib import Path
+from statistics import median
+
+import nbformat
+import pytest
+
+import rethinklab as rl
+from rethinklab.errors import ConfigError
+from rethinklab.experiments.results import Results
+from rethinklab.notebook import SCALES, start
+from rethinklab.notebook.display import picture, show_figures
+from rethinklab.notebook.execute import execute, main
+from rethinklab.notebook.session import STUDIES, Session, find_root
+from rethinklab.notebook.stamp import stamp, stored_stamp
+
+ROOT = Path(__file__).parents[1]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+RECORDED = sorted(path.stem for path in (ROOT / "data" / "results").glob("*.csv"))
+
+
+@pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
+def path(request):
+    return request.param
+
+
+@pytest.fixture
+def notebook(path):
+    return nbformat.read(path, as_version=4)
+
+
+def code_cells(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def prose_cells(notebook):
+    return [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
+
+
+def lines(cell):
+    return [line for line in cell.source.splitlines() if line.strip()]
+
+
+def words(prose):
+    """Words that a reader reads: no markup, no code of a folded solution, no reference list."""
+    if prose.startswith("## References"):
+        return 0
+    prose = re.sub(r"```.*?```|<[^>]+>", " ", prose, flags=re.DOTALL)
+    prose = re.sub(r"\]\([^)]*\)", "]", prose)
+    return len(re.findall(r"\w[\w'’.-]*", prose))
+
+
+def test_there_are_notebooks():
+    assert [path.stem for path in NOTEBOOKS][:1] == ["00_start_here"]
+
+
+def test_valid(notebook):
+    nbformat.validate(notebook)
+
+
+def test_opens_with_title_question_and_box(path, notebook):
+    title, box = prose_cells(notebook)[:2]
+    assert re.match(rf"# {path.stem[:2]} · \w+", title)
+    assert title.count("?") == 1
+    assert all(phrase in box for phrase in ("You will be able to", "You need", "Time"))
+
+
+def test_set_up_is_one_short_cell(path, notebook):
+    first, *others = code_cells(notebook)
+    assert len(lines(first)) <= 6
+    assert f"start({int(path.stem[:2])})" in first.source
+    assert not any(line.startswith(("import ", "from ")) for cell in others
+                   for line in lines(cell))
+
+
+def test_code_cells_are_short(notebook):
+    sizes = [len(lines(cell)) for cell in code_cells(notebook)]
+    assert max(sizes) <= 25
+    assert median(sizes) <= 6
+
+
+def test_prose_cells_are_short(notebook):
+    for prose in prose_cells(notebook):
+        assert words(prose) <= 120, prose
+
+
+def test_ends_with_limits_exercises_and_references(notebook):
+    prose = "\n".join(prose_cells(notebook))
+    for heading in ("What this does not show", "Exercises", "References"):
+        assert re.search(rf"^## .*{heading}", prose, flags=re.MULTILINE)
+    assert re.search(r"\[doi:(\S+)\]\(https://doi\.org/\1\)", prose)
+    assert len(re.findall(r"\*\*Exercise \d\.\*\* \*\w+, \d+ minutes\.\*", prose)) == 3
+    assert prose.count("<summary>Hint") == prose.count("<summary>Solution") == 3
+    assert prose.count("<details>") == prose.count("</details>") == 6
+    assert sum("checks." in cell.source for cell in code_cells(notebook)) == 3
+
+
+def test_each_section_lets_the_reader_predict(notebook):
+    prose = "\n".join(prose_cells(notebook))
+    assert prose.count("**Predict.**") >= 4
+    assert prose.count("**What you see.**") >= 4
+
+
+def test_executed_from_top_to_bottom(notebook):
+    counts = [cell.execution_count for cell in code_cells(notebook)]
+    assert counts == list(range(1, len(counts) + 1)), "run: make notebooks"
+
+
+def test_outputs_are_fresh(path, notebook):
+    assert stored_stamp(notebook) == stamp(notebook), (
+        f"the code of {path.name} is not the code that made its outputs; run: make notebooks")
+
+
+def test_outputs_carry_no_error_warning_or_place(notebook):
+    for cell in code_cells(notebook):
+        for output in cell.outputs:
+            assert output.output_type != "error"
+            assert output.get("name") != "stderr", output.text
+            assert not re.search(r"0x[0-9a-f]{6}|/home/|/root/|/tmp/|/work/", str(output))
+
+
+def test_outputs_are_there(notebook):
+    for cell in code_cells(notebook):
+        last = ast.parse(cell.source).body[-1]
+        assert not shows(last) or cell.outputs, f"no output under:\n{cell.source}\n" \
+                                                "run: make notebooks"
+        if "rl.figures." in cell.source:
+            shown = [out.data for out in cell.outputs if out.output_type == "execute_result"]
+            assert len(shown) == 1, cell.source
+            assert "image/png" in shown[0], cell.source
+
+
+def shows(statement):
+    """Whether a cell that ends so has an output: an expression, or a loop that prints."""
+    return isinstance(statement, ast.Expr) or "print(" in ast.unparse(statement)
+
+
+def test_pictures_have_alternative_text(notebook):
+    for cell in code_cells(notebook):
+        for output in cell.outputs:
+            if "image/png" in output.get("data", {}):
+                assert len(output.metadata["image/png"]["alt"]) > 20
+
+
+def test_relative_links_resolve(path, notebook):
+    for target in re.findall(r"\]\(([^)\s]+)\)", "\n".join(prose_cells(notebook))):
+        if not target.startswith(("http://", "https://", "#")):
+            assert (path.parent / target.split("#")[0]).exists(), target
+
+
+def test_stamp_follows_code_and_not_prose(notebook):
+    fresh = stamp(notebook)
+    notebook.cells[0].source += " more"
+    assert stamp(notebook) == fresh
+    code_cells(notebook)[0].source += "\npass"
+    assert stamp(notebook) != fresh
+
+
+def test_start_says_versions_and_scale(capsys, monkeypatch):
+    monkeypatch.delenv("RETHINKLAB_SCALE", raising=False)
+    assert start(7).scale == "cached"
+    text = capsys.readouterr().out
+    assert "Notebook 07" in text
+    assert "torch" in text
+    assert SCALES["cached"] in text
+
+
+def test_scale_from_argument_before_environment(monkeypatch):
+    monkeypatch.setenv("RETHINKLAB_SCALE", "quick")
+    assert start(0).scale == "quick"
+    assert start(0, "cached").scale == "cached"
+
+
+def test_wrong_scale_is_named(monkeypatch):
+    monkeypatch.setenv("RETHINKLAB_SCALE", "qiuck")
+    with pytest.raises(ConfigError, match=r"qiuck.*Did you mean 'quick'"):
+        start(0)
+
+
+def test_root_is_found_from_a_folder_below(monkeypatch):
+    monkeypatch.chdir(ROOT / "notebooks")
+    assert find_root() == ROOT
+
+
+def test_recorded_results_load():
+    session = Session(0, "cached", ROOT)
+    for name in RECORDED:
+        assert isinstance(session.results(name), Results)
+    with pytest.raises(ConfigError, match="unknown recorded study"):
+        session.results("l1-vgg61")
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_studies_of_the_notebooks_are_recorded_and_can_be_run(name):
+    recorded = Session(0, "cached", ROOT).results(name)
+    study = Session(0, "quick", ROOT).study(name)
+    assert recorded.name == study.name, (
+        f"data/results/{name}.csv is from other settings than those the scale quick would run")
+    assert Session(0, "paper", ROOT).study(name).dataset == "cifar10"
+
+
+def test_other_scales_run_the_study(monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setattr("rethinklab.notebook.session.run",
+                        lambda study, store: asked.append((study.scale, store)))
+    Session(0, "quick", tmp_path).results("l1-vgg16-digits-quick")
+    assert asked == [("quick", tmp_path / "runs")]
+    with pytest.raises(ConfigError, match="unknown study"):
+        Session(0, "quick", tmp_path).results("l1-vgg61")
+
+
+def write(path, *sources):
+    cells = [nbformat.v4.new_code_cell(source) for source in sources]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
+    return path
+
+
+def test_execution_writes_outputs_and_stamp_and_is_repeatable(tmp_path):
+    path = write(tmp_path / "small.ipynb", "x = 2\nprint(x)\nprint(x)", "x + 1")
+    execute(path)
+    once = path.read_bytes()
+    made = nbformat.read(path, as_version=4)
+    assert [cell.execution_count for cell in made.cells] == [1, 2]
+    assert made.cells[0].outputs[0].text == "2\n2\n"
+    assert stored_stamp(made) == stamp(made)
+    execute(path)
+    assert path.read_bytes() == once
+
+
+def test_a_notebook_that_fails_is_left_as_it_was(tmp_path, capsys):
+    path = write(tmp_path / "broken.ipynb", "1 / 0")
+    before = path.read_bytes()
+    assert main([str(path)]) == 1
+    assert "ZeroDivisionError" in capsys.readouterr().err
+    assert path.read_bytes() == before
+    assert main([]) == 2
+
+
+def test_notebooks_show_the_results_that_are_recorded(notebook):
+    shown = "\n".join(str(cell.outputs) for cell in code_cells(notebook))
+    for name in re.findall(r'lab\.results\("([^"]+)"\)', str(notebook.cells)):
+        results = Session(0, "cached", ROOT).results(name)
+        for mean in results.table()["accuracy"]:
+            assert mean in shown, f"data/results/{name}.csv has changed; run: make notebooks"
+
+
+def test_what_the_prose_says_of_the_recorded_study_holds():
+    """Sections 6 of notebooks 00 and 02 put this into words; mend them where it changes."""
+    results = Session(0, "cached", ROOT).results("l1-vgg16-digits-quick")
+    equal_epochs, equal_computation = (results.compare(regime, "finetune")
+                                       for regime in ("scratch-e", "scratch-b"))
+    assert (equal_epochs.verdict, equal_computation.verdict) == ("not decided", "better")
+    fine_tuned = results.accuracies("finetune")
+    assert (results.accuracies("scratch-e") > fine_tuned).all()
+    assert (results.accuracies("scratch-b") > fine_tuned).all()
+    means = results.summary()["mean"]
+    assert means["scratch-b"] > means["unpruned"]
+
+
+def test_figures_appear_as_png_of_their_own_size_with_alternative_text():
+    figure = rl.figures.regimes(Session(0, "cached", ROOT).results("l1-vgg16-digits-quick"))
+    content, metadata = picture(figure)
+    assert content == picture(figure)[0]
+    width = int.from_bytes(content[16:20], "big")  # of a PNG's header
+    assert width == round(5.5 * figure.dpi)
+    assert metadata == {"alt": figure.caption}
+    assert not show_figures()  # there is no notebook here
