@@ -9,7 +9,7 @@
 
 VENV ?= .venv
 BIN := $(VENV)/bin
-RECENT := import sys, venv; sys.exit(sys.version_info < (3, 10))
+RECENT := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python3.10 python; \
 	do $$p -c '$(RECENT)' >/dev/null 2>&1 && echo $$p && break; done)
 
@@ -33,7 +33,7 @@ notebooks: $(VENV)/.installed
 	$(BIN)/python -m rethinklab.notebook.execute notebooks/*.ipynb
 
 figures: $(VENV)/.installed
-	for csv in data/results/*.csv; do $(BIN)/rethinklab figures --from $$csv --out figures; done
+	for csv in data/results/*.csv; do $(BIN)/rethinklab figures --from $$csv --out figures || exit 1; done
 
 $(VENV)/.installed: pyproject.toml
 	@test -n "$(PYTHON)" || { echo "rethinklab needs Python 3.10 or newer with the venv module, and \

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from rethinklab.experiments.study import Study
 
 INTERRUPTED = 130
+TRACEBACK = "RETHINKLAB_TRACEBACK"
 
 app = typer.Typer(
     no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="markdown",
@@ -128,7 +131,12 @@ def conduct(study: Study, store: str, out: str | None = None, **options: Any) ->
     """Run a study and print what it found."""
     from rethinklab.experiments.runner import run as run_study
 
-    results = run_study(study, store, **options)
+    try:
+        results = run_study(study, store, **options)
+    except KeyboardInterrupt:
+        typer.echo("\nrethinklab: interrupted; what was finished is stored, and the same command "
+                   "goes on from there.", err=True)
+        raise typer.Exit(INTERRUPTED) from None
     typer.echo(f"\n{results}\n")
     typer.echo(f"Stored as {results.name} in {store}.")
     if out is not None:
@@ -208,11 +216,16 @@ def formatted(found: Results, format: str) -> str:
     if format == "table":
         return str(found)
     if format == "csv":
-        return found.frame.to_csv(index=False).rstrip()
+        return found.to_csv().rstrip()
     if format == "latex":
-        table = found.table().replace({"%": r"\%"}, regex=True)
-        return str(table.to_latex(index=False, caption=found.label.replace("%", r"\%"))).rstrip()
+        return str(found.table().to_latex(index=False, escape=True,
+                                          caption=escape_latex(found.label))).rstrip()
     raise unknown_name("format", format, ["table", "csv", "latex"])
+
+
+def escape_latex(text: str) -> str:
+    """Text with the characters that mean something to LaTeX made harmless."""
+    return re.sub(r"([&%$#_{}])", r"\\\1", text)
 
 
 @app.command()
@@ -298,16 +311,21 @@ def parse_target(text: str) -> Any:
 
 def main() -> None:
     """Entry point: one clear sentence and an exit code instead of a traceback."""
+    warnings.showwarning = lambda message, *where, **more: typer.echo(f"note: {message}", err=True)
     try:
         app()
     except RethinkError as error:
         typer.echo(f"rethinklab: {error}", err=True)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        typer.echo("\nrethinklab: interrupted; what was finished is stored.", err=True)
-        sys.exit(INTERRUPTED)
     except BrokenPipeError:  # the reader, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except Exception as error:
+        if os.environ.get(TRACEBACK):
+            raise
+        reason = (str(error).strip().splitlines() or ["no message"])[0]
+        typer.echo(f"rethinklab: unexpected {type(error).__name__}: {reason}. This looks like a "
+                   f"fault of the kit; {TRACEBACK}=1 shows where it is.", err=True)
         sys.exit(1)
 
 

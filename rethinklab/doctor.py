@@ -23,7 +23,12 @@ class Finding:
 
 def examine(store: str | Path = "runs") -> list[Finding]:
     """Look at Python, torch, devices, threads, disk, the store and data."""
-    return [*_software(), *_hardware(), *_places(Path(store).expanduser())]
+    try:
+        places = _places(Path(store).expanduser())
+    except (OSError, RuntimeError) as error:
+        places = [Finding("store", False, f"{store} cannot be used ({error}); choose another with "
+                          "--store")]
+    return [*_software(), *_hardware(), *places]
 
 
 def _software() -> list[Finding]:
@@ -36,8 +41,9 @@ def _software() -> list[Finding]:
         found.append(Finding("torch", True, f"{torch.__version__}, torchvision "
                                             f"{torchvision.__version__}"))
     except Exception as error:  # a broken pair of the two raises anything
-        found.append(Finding("torch", False, f"cannot be imported ({str(error).splitlines()[0]}); "
-                             "pip install --upgrade torch torchvision"))
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        found.append(Finding("torch", False, f"cannot be imported ({reason}); pip install "
+                             "--upgrade torch torchvision"))
     there = importlib.util.find_spec("jupyterlab") is not None
     found.append(Finding("jupyterlab", there, "installed, for the notebooks" if there else
                          "not installed, for the notebooks: pip install jupyterlab", False))
@@ -45,7 +51,7 @@ def _software() -> list[Finding]:
 
 
 def _hardware() -> list[Finding]:
-    from rethinklab.experiments.engines.local import available_cores
+    from rethinklab.experiments.engines.cores import available_cores
 
     cores = available_cores()
     found = [Finding("cores", True, f"{cores}: studies run {cores} worker(s) of one thread")]
@@ -62,20 +68,22 @@ def _hardware() -> list[Finding]:
         else:
             found.append(Finding("gpu", False, "none that torch can use; quick scale needs none",
                                  False))
-    except ImportError:
-        pass  # reported under torch
+    except Exception as error:  # torch is missing, or a driver does not fit it
+        found.append(Finding("gpu", False, f"not known ({str(error).splitlines()[0]})", False))
     return found
 
 
 def _places(store: Path) -> list[Finding]:
-    from rethinklab.data.cifar import ROOT_VARIABLE, data_root
-
     place = next(p for p in (store.resolve(), *store.resolve().parents) if p.exists())
     writable = place.is_dir() and os.access(place, os.W_OK)
     found = [Finding("store", writable, f"{store} can be written" if writable else
                      f"{store} cannot be written; choose another with --store")]
     free = shutil.disk_usage(place).free / 2**30
     found.append(Finding("disk", free > 1, f"{free:.0f} GiB free at {place}"))
+    try:
+        from rethinklab.data.cifar import ROOT_VARIABLE, data_root
+    except ImportError:
+        return found  # torch is missing, which is reported above
     root = data_root()
     for name, folder in (("cifar10", "cifar-10-batches-py"), ("cifar100", "cifar-100-python")):
         there = (root / folder).is_dir()

@@ -66,6 +66,63 @@ def test_run_results_and_figures_on_ones_own_images(call, images, tmp_path):
     assert (tmp_path / drawn.splitlines()[0]).suffix == ".svg"
 
 
+def test_csv_of_the_command_line_is_read_by_figures(call, images, tmp_path):
+    call("run", "--data", images, *SMALL)
+    _, csv, _ = call("results", "l1", "--format", "csv")
+    (tmp_path / "mine.csv").write_text(csv)
+    code, out, _ = call("figures", "--from", "mine.csv", "--out", "drawn")
+    assert code == 0
+    assert "drawn/regimes-mine.pdf" in out
+    broken = csv.replace("finetune", "fine-tune")
+    (tmp_path / "broken.csv").write_text(broken)
+    code, _, err = call("figures", "--from", "broken.csv")
+    assert (code, "Did you mean 'finetune'" in err) == (2, True)
+    (tmp_path / "other.csv").write_text("a,b\n1,2\n")
+    code, _, err = call("figures", "--from", "other.csv")
+    assert (code, "no column" in err) == (2, True)
+
+
+def test_an_interrupt_says_that_nothing_is_lost(call, images, monkeypatch):
+    from rethinklab.experiments import runner
+
+    def interrupt(*args, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runner, "run_stages", interrupt)
+    code, _, err = call("run", "--data", images, *SMALL)
+    assert (code, "what was finished is stored" in err) == (130, True)
+
+
+def test_a_fault_of_the_kit_is_one_line_too(call, images, monkeypatch):
+    from rethinklab.experiments import runner
+
+    def fault(*args, **options):
+        raise ZeroDivisionError("by nothing")
+
+    monkeypatch.setattr(runner, "run_stages", fault)
+    code, _, err = call("run", "--data", images, *SMALL)
+    assert code == 1
+    assert "unexpected ZeroDivisionError: by nothing" in err
+    monkeypatch.setenv("RETHINKLAB_TRACEBACK", "1")
+    with pytest.raises(ZeroDivisionError):
+        call("run", "--data", images, *SMALL)
+
+
+def test_latex_escapes_what_latex_reads():
+    assert cli.escape_latex("cpu (x86_64), 50 % & {a}") == r"cpu (x86\_64), 50 \% \& \{a\}"
+
+
+def test_doctor_works_where_torch_does_not(tmp_path):
+    code = ("import sys; sys.modules['torch'] = None; sys.modules['torchvision'] = None\n"
+            "sys.argv = ['rethinklab', 'doctor']\n"
+            "from rethinklab import cli; cli.main()")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
+                          cwd=tmp_path, check=False)
+    assert done.returncode == 1
+    assert "MISS  torch" in done.stdout
+    assert "Traceback" not in done.stderr
+
+
 def test_running_again_reuses_what_is_stored(call, images, tmp_path):
     call("run", "--data", images, *SMALL)
     stored = {p: p.stat().st_mtime_ns for p in (tmp_path / "runs" / "stages").iterdir()}
@@ -91,6 +148,9 @@ def test_running_again_reuses_what_is_stored(call, images, tmp_path):
     (["run", "--device", "tpu9"], 2, "device"),
     (["run", "--nonsense"], 2, "No such option"),
     (["list", "model"], 2, "Did you mean 'models'"),
+    (["run", "--data", "folder:~nobody-of-this-name/x"], 2, "cannot be read"),
+    (["run", "--model", ".foo:bar", "--target", "0.5"], 2, "cannot be imported"),
+    (["run", "--device", "meta"], 2, "device"),
     (["results"], 3, "no results store"),
     (["figures"], 2, "--study"),
     (["figures", "--from", "nothing.csv"], 2, "nothing.csv"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from image_folders import write_images
 from PIL import Image
 
@@ -76,6 +77,26 @@ def test_grey_images_become_rgb(tmp_path):
             grey[0, 0] = number
             Image.fromarray(grey).save(tmp_path / name / f"{number}.png")
     assert rl.load_data(f"folder:{tmp_path}").input_shape == (3, 16, 16)
+
+
+def test_deep_grey_images_keep_their_upper_bits_and_floats_are_refused(tmp_path):
+    ramp = np.arange(256, dtype=np.uint16).reshape(16, 16) * 256
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for number in range(3):
+            Image.fromarray(ramp + number).save(tmp_path / name / f"{number}.png")
+    data = rl.load_data(f"folder:{tmp_path}")
+    assert torch.equal(data.train.pixels[0, 0], torch.arange(256, dtype=torch.uint8).view(16, 16))
+    Image.fromarray(np.ones((16, 16), np.float32)).save(tmp_path / "a" / "9.tiff")
+    with pytest.raises(DataError, match=r"9.tiff holds floating-point"):
+        rl.load_data(f"folder:{tmp_path}")
+
+
+def test_a_link_to_nowhere_is_named(tmp_path):
+    write_images(tmp_path, {"cat": 3, "dog": 3})
+    (tmp_path / "cat" / "lost.png").symlink_to(tmp_path / "gone.png")
+    with pytest.raises(DataError, match=r"lost.png|gone.png"):
+        rl.load_data(f"folder:{tmp_path}")
 
 
 def bad_folder(kind, root):

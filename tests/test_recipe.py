@@ -50,17 +50,21 @@ def test_scratch_e_is_the_recipe_itself_and_the_cap_is_two():
 def test_learning_rates_are_those_of_torchs_scheduler(epochs, lr):
     recipe = rl.Recipe(epochs=epochs, lr=lr)
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=lr)
+    milestones = [int(epochs * 0.5), int(epochs * 0.75)]
     scheduler = torch.optim.lr_scheduler.MultiStepLR(
-        optimizer, [int(epochs * 0.5), int(epochs * 0.75)], gamma=0.1)
+        optimizer, [m for m in milestones if m > 0], gamma=0.1)
     for epoch in range(epochs):
-        # torch counts a milestone at epoch 0 as passed only after the first step
-        if not (epoch == 0 and 0 in recipe.drops):
-            assert recipe.lr_at(epoch) == pytest.approx(optimizer.param_groups[0]["lr"])
+        assert recipe.lr_at(epoch) == pytest.approx(optimizer.param_groups[0]["lr"])
         optimizer.step()
         scheduler.step()
 
 
+def test_a_run_of_one_epoch_has_the_full_learning_rate():
+    assert rl.Recipe(epochs=1).lr_at(0) == 0.1
+
+
 @pytest.mark.parametrize("wrong", [
+    {"nesterov": True, "momentum": 0.0},
     {"epochs": 0}, {"epochs": 2.5}, {"lr": -1}, {"lr": float("nan")}, {"batch_size": True},
     {"momentum": 1.5}, {"milestones": (0.75, 0.5)}, {"milestones": (1.5,)},
     {"finetune_epochs": 0}])

@@ -90,6 +90,7 @@ def test_without_a_difference_at_most_five_percent_claim_one(n):
 
 @pytest.mark.parametrize(("a", "b", "margin", "says"), [
     ([1.0, 2.0], [1.0], 0.3, "as many"), ([], [], 0.3, "at least one"),
+    ([1.0, float("nan")], [1.0, 2.0], 0.3, "finite"),
     ([1.0], [1.0], 0.0, "margin"), ([1.0], [1.0], float("nan"), "margin")])
 def test_samples_that_cannot_be_compared_are_named(a, b, margin, says):
     with pytest.raises(ConfigError, match=says):

@@ -75,6 +75,33 @@ def test_a_full_disk_leaves_what_was_there_and_nothing_half(tmp_path):
     assert list((tmp_path / "work").iterdir()) == []
 
 
+def test_a_disk_that_fills_under_the_weights_is_named(tmp_path):
+    import resource
+
+    import rethinklab as rl
+    from rethinklab.experiments.stages import save_weights
+
+    store, model = Store(tmp_path), rl.build_model("vgg11", width=0.25)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        with pytest.raises(StoreError, match="finished before is safe"):
+            store.write(stage(), {}, lambda folder: save_weights(model, folder / "w.safetensors"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert not store.has(stage())
+    assert list((tmp_path / "work").iterdir()) == []
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may write everywhere")
+def test_a_store_without_permission_is_named(tmp_path):
+    (tmp_path / "locked").mkdir(mode=0o500)
+    with pytest.raises(StoreError, match="cannot be written"):
+        Store(tmp_path / "locked" / "runs")
+
+
 def test_a_newer_store_is_refused_and_left_alone(tmp_path):
     store = Store(tmp_path)
     store.write(stage(), {"a": 1})
@@ -99,6 +126,9 @@ def test_places_that_cannot_be_a_store_are_named(tmp_path, monkeypatch):
     (tmp_path / "odd" / "store.json").write_text("{")
     with pytest.raises(StoreError, match="cannot be read"):
         Store(tmp_path / "odd")
+
+    with pytest.raises(StoreError, match="cannot be used"):
+        Store("~nobody-of-this-name/runs")
 
     def read_only(self, *args, **kwargs):
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))

@@ -146,28 +146,32 @@ def test_two_workers_give_the_same_bits_as_one_process(finished, images, tmp_pat
 
 DRIVER = """
 import rethinklab as rl
+from rethinklab.trainers.checkpoint import Checkpoint
+Checkpoint.__init__.__defaults__ = (0.0,)  # a checkpoint after every epoch
 study = rl.Study(dataset={images!r}, model="vgg11", width=0.0625, target=0.5, seeds=2,
                  recipe=rl.Recipe(epochs=2, lr=0.02, batch_size=16))
-if __name__ == "__main__":
-    rl.run(study, {store!r}, workers=2, progress=False)
+rl.run(study, {store!r}, workers={workers}, progress=False)
 """
 
 
 @pytest.mark.slow
-def test_kill_nine_at_any_moment_and_again_ends_in_the_same_numbers(finished, images, tmp_path):
+@pytest.mark.parametrize(("workers", "sign"), [(2, "stages/*"), (0, "work/*/checkpoint.pt")])
+def test_kill_nine_at_any_moment_and_again_ends_in_the_same_numbers(finished, images, tmp_path,
+                                                                    workers, sign):
+    """Killed at a random moment after a stage was finished, or after a checkpoint was written."""
     results, _ = finished
     store = tmp_path / "runs"
-    code = DRIVER.format(images=images, store=str(store))
+    code = DRIVER.format(images=images, store=str(store), workers=workers)
     moments = random.Random(5)
     killed = 0
     for _ in range(3):
         driver = subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
-        done = len(list((store / "stages").glob("*"))) if store.exists() else 0
+        done = set(store.glob(sign))
         deadline = time.monotonic() + 90
         while driver.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.1)
-            if store.exists() and len(list((store / "stages").glob("*"))) > done:
-                time.sleep(moments.uniform(0, 0.5))
+            time.sleep(0.01)
+            if set(store.glob(sign)) - done:
+                time.sleep(moments.uniform(0, 0.5) if workers else 0)
                 break
         if driver.poll() is None:
             killed += 1
@@ -186,7 +190,8 @@ def test_a_failed_stage_is_named_and_the_others_are_stored(images, tmp_path, mon
         return real(model, data, recipe, seed=seed, **options)
 
     monkeypatch.setattr(stages, "train", fails_for_one)
-    with pytest.raises(RethinkError, match=r"1 of \d+ stages failed.*unpruned seed 1.*diverged"):
+    with pytest.raises(RethinkError, match=r"1 failed, 5 are stored and 4 that need.*unpruned "
+                                           r"seed 1: training diverged"):
         run(small_study(images), tmp_path / "runs")
     stored = [p.name.split("-")[0] for p in (tmp_path / "runs" / "stages").iterdir()]
     assert sorted(stored) == ["large", "plan", "regime", "regime", "regime"]
@@ -212,10 +217,102 @@ def test_damaged_weights_are_named_and_the_remedy_works(finished, images, tmp_pa
     assert outcome(run(small_study(images), store)) == outcome(finished[0])
 
 
+BUILDERS = """
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 48, 3)
+        self.head = nn.Linear(48, classes)
+        self.register_buffer("seen", torch.zeros(1))
+
+    def forward(self, images):
+        if self.training:
+            self.seen += 1
+        return self.head(torch.relu(self.conv(images)).{pool}((2, 3)))
+
+class Loud(Net):
+    def __init__(self, classes):
+        super().__init__(classes)
+        nn.init.normal_(self.conv.weight, 0, 1)
+
+class Fragile(Net):
+    def forward(self, images):
+        if self.training:
+            raise ValueError("not today")
+        return super().forward(images)
+
+def build(num_classes):
+    return Net(num_classes)
+
+def loud(num_classes):
+    return Loud(num_classes)
+
+def fragile(num_classes):
+    return Fragile(num_classes)
+"""
+
+
+@pytest.fixture
+def own_networks(tmp_path, monkeypatch):
+    """Writes mynets.py into the working folder, as a user would edit it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def write(pool="mean"):
+        sys.modules.pop("mynets", None)
+        shutil.rmtree(tmp_path / "__pycache__", ignore_errors=True)
+        (tmp_path / "mynets.py").write_text(BUILDERS.format(pool=pool))
+
+    write()
+    yield write
+    sys.modules.pop("mynets", None)
+
+
+def own_study(images, function):
+    return small_study(images, model=f"mynets:{function}", width=None, seeds=1,
+                       regimes=["finetune", "scratch-e"])
+
+
+def test_an_edited_network_of_ones_own_is_a_new_one(images, tmp_path, own_networks):
+    study = own_study(images, "build")
+    first = run(study, tmp_path / "runs")
+    own_networks("amax")
+    second = run(study, tmp_path / "runs")
+    assert set(first.frame["address"]).isdisjoint(second.frame["address"])
+
+
+def test_scratch_starts_without_anything_that_training_left(images, tmp_path, own_networks):
+    from safetensors.torch import load_file
+
+    run(own_study(images, "build"), tmp_path / "runs")
+    steps = sorted(float(load_file(file)["seen"]) for file in
+                   (tmp_path / "runs" / "stages").glob("*/weights.safetensors"))
+    # 93 images in batches of 16 are 6 steps: two epochs in the large network and in Scratch-E,
+    # and fine-tuning adds its one epoch to what it inherited
+    assert steps == [12, 12, 18]
+
+
+def test_another_initialisation_in_scratch_is_said(images, own_networks):
+    study = own_study(images, "loud")
+    with pytest.warns(UserWarning, match=r"other rules than mynets:loud.*conv.weight"):
+        study.rehearse(study.load())
+
+
+def test_an_error_in_ones_own_network_is_a_sentence_with_a_traceback_kept(images, tmp_path,
+                                                                          own_networks):
+    with pytest.raises(RethinkError, match=r"unpruned seed 0: ValueError: not today"):
+        run(own_study(images, "fragile"), tmp_path / "runs")
+    note = next((tmp_path / "runs" / "work").glob("*/error.txt"))
+    assert "Fragile" in note.read_text() or "not today" in note.read_text()
+
+
 def test_what_cannot_work_fails_before_any_training(images, tmp_path):
     with pytest.raises(PlanError, match="would empty"):
         run(small_study(images, target=0.95), tmp_path / "runs")
-    assert list((tmp_path / "runs" / "stages").iterdir()) == []
+    assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.parametrize(("wrong", "says"), [
@@ -224,6 +321,9 @@ def test_what_cannot_work_fails_before_any_training(images, tmp_path):
     ({"regimes": ["fine-tune"]}, "Did you mean 'finetune'"), ({"regimes": "finetune"}, "list"),
     ({"seeds": 0}, "seeds"), ({"seeds": [1, 1]}, "distinct"), ({"seeds": [-1]}, "seed -1"),
     ({"scale": "fast"}, "scale"), ({"width": 0.0}, "width"), ({"margin": 0.0}, "margin"),
+    ({"width": "0.25"}, "width"), ({"seeds": 2.5}, "seeds"), ({"recipe": {"epochs": 3}}, "recipe"),
+    ({"model": 3}, "model"), ({"dataset": 3}, "dataset"), ({"method_options": {"foo": 1}}, "foo"),
+    ({"model_options": {"width": 1}}, "model_options"),
     ({"precision": "fp8"}, "precision")])
 def test_bad_settings_are_named_when_the_study_is_made(wrong, says):
     with pytest.raises(RethinkError, match=says):

@@ -179,6 +179,41 @@ def test_a_forward_pass_with_fixed_widths_is_an_error_not_a_smaller_cut():
         remove_channels(Fixed(), {"conv": (0, 1)}, (3, 8, 8))
 
 
+def test_a_cut_that_changes_what_is_computed_is_refused():
+    class Mirrored(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first = nn.Conv2d(3, 8, 3)
+            self.second = nn.Conv2d(16, 4, 3)
+
+        def forward(self, images):
+            channels = torch.relu(self.first(images))
+            return self.second(torch.cat([channels, channels.flip(1)], 1)).mean((2, 3))
+
+    with pytest.raises(PlanError, match="does not compute"):
+        remove_channels(Mirrored(), {"first": (0, 1, 2)}, (3, 8, 8))
+
+
+def test_shared_weights_and_transposed_convolutions_are_left_alone():
+    class Odd(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.up = nn.ConvTranspose2d(3, 8, 3)
+            self.one = nn.Conv2d(8, 8, 3)
+            self.two = nn.Conv2d(8, 8, 3)
+            self.two.weight = self.one.weight
+            self.head = nn.Linear(8, 2)
+
+        def forward(self, images):
+            return self.head(self.two(torch.relu(self.one(self.up(images)))).mean((2, 3)))
+
+    found = survey(Odd(), (3, 16, 16))
+    assert not found.prunable
+    assert "transposed" in found.left_alone["up"]
+    assert "share" in found.left_alone["one"]
+    assert "share" in found.left_alone["two"]
+
+
 def test_a_model_that_cannot_be_traced_is_named():
     with pytest.raises(PlanError, match="cannot be traced"):
         survey(rl.build_model("vgg11", width=0.1), (1, 32, 32))

@@ -121,6 +121,49 @@ def test_divergence_names_epoch_rate_and_remedy(small, tiny_vgg):
         fit(tiny_vgg, small, recipe=rl.Recipe(epochs=4, lr=1e6))
 
 
+def test_divergence_in_the_very_last_step_is_divergence(small, tiny_vgg):
+    class Spoil(rl.Callback):
+        def after_step(self, state):
+            for parameter in state.model.parameters():
+                parameter.data.fill_(float("nan"))
+
+    last = rl.Recipe(epochs=1, lr=0.01, batch_size=200)  # a single step
+    with pytest.raises(DivergenceError, match="nan on the test images"):
+        fit(tiny_vgg, small, recipe=last, callbacks=[Spoil()])
+
+
+def test_a_checkpoint_of_another_kind_leaves_the_weights_alone(small, tiny_vgg, tmp_path):
+    file = tmp_path / "run.pt"
+    torch.save(torch.zeros(3), file)
+    with pytest.warns(UserWarning, match="starts over"):
+        again = fit(tiny_vgg, small, checkpoint=file)
+    assert torch.equal(weights(again.model), weights(fit(tiny_vgg, small).model))
+
+
+def test_a_broken_optimizer_state_starts_the_run_over(small, tiny_vgg, tmp_path,
+                                                      eager_checkpoints):
+    file = tmp_path / "run.pt"
+    with pytest.raises(KeyboardInterrupt):
+        fit(tiny_vgg, small, checkpoint=file, callbacks=[Interrupt(3)])
+    saved = torch.load(file, weights_only=True)
+    saved["optimizer"] = {"state": {}, "param_groups": []}
+    torch.save(saved, file)
+    with pytest.warns(UserWarning, match="starts over"):
+        again = fit(tiny_vgg, small, checkpoint=file)
+    assert torch.equal(weights(again.model), weights(fit(tiny_vgg, small).model))
+
+
+def test_a_checkpoint_that_cannot_be_written_costs_no_run(small, tiny_vgg, tmp_path,
+                                                         eager_checkpoints, monkeypatch):
+    def full(*args, **kwargs):
+        raise RuntimeError("[enforce fail at inline_container.cc] . file write failed")
+
+    monkeypatch.setattr(checkpoint_module.torch, "save", full)
+    with pytest.warns(UserWarning, match="goes on without"):
+        result = fit(tiny_vgg, small, checkpoint=tmp_path / "run.pt")
+    assert len(result.history) == 4
+
+
 def test_callbacks_see_every_step_in_order(small, tiny_vgg):
     seen = []
 

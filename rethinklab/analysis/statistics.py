@@ -50,14 +50,19 @@ def compare_paired(a: Sequence[float], b: Sequence[float], *, margin: float,
     Equivalence is claimed where both one-sided t tests against the margin have p < alpha
     (Schuirmann 1987); else a difference where the t interval leaves out zero; else nothing.
     With one pair, or differences that are all alike, no spread can be estimated and nothing is
-    claimed. Raises ConfigError for samples of unequal length, no pair, or a margin not above 0.
+    claimed. Raises ConfigError for samples of unequal length, no pair, or a margin not above 0,
+    or values that are not finite.
     """
     if len(a) != len(b) or len(a) == 0:
         raise ConfigError(f"a paired comparison needs as many values of {names[0]} ({len(a)}) as "
                           f"of {names[1]} ({len(b)}), and at least one pair.")
     if not (margin > 0 and math.isfinite(margin)):
         raise ConfigError(f"margin {margin!r} must be a number above 0.")
+    if not 0 < alpha < 1:
+        raise ConfigError(f"alpha {alpha!r} must lie between 0 and 1.")
     differences = np.asarray(a, dtype=float) - np.asarray(b, dtype=float)
+    if not np.isfinite(differences).all():
+        raise ConfigError(f"the values of {names[0]} and {names[1]} are not all finite numbers.")
     n = len(differences)
     mean = float(differences.mean())
     sd = float(differences.std(ddof=1)) if n > 1 else math.nan

@@ -23,7 +23,7 @@ DATASETS: dict[str, tuple[Callable[..., ImageData], str]] = {
 
 def check_dataset(name: str) -> str:
     """`name` where it is a known source. Raises ConfigError with the nearest match."""
-    kind, _, path = name.partition(":")
+    kind, _, path = str(name).partition(":")
     if kind not in DATASETS:
         raise unknown_name("dataset", name, [n if n != "folder" else "folder:PATH"
                                              for n in DATASETS])

@@ -43,11 +43,17 @@ def load(path: str | Path, size: int | None = None, seed: int = 0, cache: bool =
     Raises DataError for a folder without images, unreadable images, a single class, or images
     that differ in size while `size` is not given.
     """
-    root = Path(path).expanduser()
-    if not root.is_dir():
-        raise DataError(f"{root} is not a folder.")
     if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 8):
         raise ConfigError(f"size {size!r} must be a whole number of pixels, 8 or more.")
+    try:
+        return _load(Path(path).expanduser(), size, seed, cache)
+    except (OSError, RuntimeError) as error:  # RuntimeError: ~ of an unknown user
+        raise DataError(f"the images in {path} cannot be read ({error}).") from error
+
+
+def _load(root: Path, size: int | None, seed: int, cache: bool) -> ImageData:
+    if not root.is_dir():
+        raise DataError(f"{root} is not a folder.")
     name = f"folder:{root.resolve().name}"
     test_folder = next((root / n for n in TEST_NAMES if (root / n).is_dir()), None)
     if (root / "train").is_dir() and test_folder is not None:
@@ -132,7 +138,7 @@ def _open_image(file: Path) -> Any:
 
     try:
         return Image.open(file)
-    except (UnidentifiedImageError, OSError) as error:
+    except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(f"{file} cannot be read as an image; replace or remove it.") from error
 
 
@@ -141,12 +147,25 @@ def _read_image(file: Path, side: int) -> NDArray[np.uint8]:
 
     with _open_image(file) as image:
         try:
-            rgb = image.convert("RGB")
+            rgb = _to_rgb(image, file)
         except (OSError, SyntaxError, ValueError) as error:
             raise DataError(f"{file} is damaged ({error}); replace or remove it.") from error
     if rgb.size != (side, side):
         rgb = ImageOps.fit(rgb, (side, side), method=Image.Resampling.BILINEAR)
     return np.asarray(rgb)
+
+
+def _to_rgb(image: Any, file: Path) -> Any:
+    """8-bit RGB; grey images of 16 bits keep their upper eight."""
+    from PIL import Image
+
+    if image.mode == "F":
+        raise DataError(f"{file} holds floating-point values, whose range nobody knows; convert "
+                        "the images to 8 bits.")
+    if image.mode.startswith("I"):
+        values = np.asarray(image)
+        image = Image.fromarray((values.clip(0, 65535) >> 8).astype(np.uint8))
+    return image.convert("RGB")
 
 
 def _cache_file(files: Sequence[Path], size: int | None) -> Path:

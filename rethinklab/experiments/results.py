@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from rethinklab.analysis.statistics import PairedComparison, compare_paired
-from rethinklab.errors import ConfigError, unknown_name
+from rethinklab.errors import ConfigError, StoreError, unknown_name
 from rethinklab.experiments.store import Store
 from rethinklab.experiments.study import Study
 from rethinklab.trainers.regimes import REGIMES, UNPRUNED, regime_title
 
 ORDER = [UNPRUNED, *REGIMES]
+NUMBERS = ("seed", "test_accuracy", "params", "macs", "epochs", "seconds", "margin")
 
 
 class Results:
@@ -98,9 +101,13 @@ class Results:
         return f"{self.table().to_html(index=False, border=0)}<p><em>{self.label}</em></p>{words}"
 
     def save(self, path: Any) -> None:
-        """The frame as CSV, with margin and label repeated in columns, for `Results.load`."""
-        self.frame.assign(study=self.name, margin=self.margin, label=self.label).to_csv(
-            path, index=False, lineterminator="\n")
+        """Write `to_csv()` to a file, for `Results.load`."""
+        Path(path).write_text(self.to_csv())
+
+    def to_csv(self) -> str:
+        """The frame as CSV text, with study, margin and label repeated in columns."""
+        whole = self.frame.assign(study=self.name, margin=self.margin, label=self.label)
+        return str(whole.to_csv(index=False, lineterminator="\n"))
 
     @classmethod
     def load(cls, path: Any) -> Results:
@@ -109,10 +116,18 @@ class Results:
             frame = pd.read_csv(path)
         except (OSError, ValueError) as error:
             raise ConfigError(f"{path} cannot be read as a table of results ({error}).") from error
-        lacking = {"regime", "seed", "test_accuracy", "margin", "label"} - set(frame.columns)
+        lacking = {*NUMBERS, "regime", "study", "label"} - set(frame.columns)
         if lacking or frame.empty:
             what = f"column {', '.join(sorted(lacking))}" if lacking else "row"
             raise ConfigError(f"{path} is not a table of results: it has no {what}.")
+        for column in NUMBERS:
+            values = pd.to_numeric(frame[column], errors="coerce")
+            if values.isna().any():
+                wrong = frame.loc[values.isna(), column].iloc[0]
+                raise ConfigError(f"{path}: {wrong!r} in column {column} is not a number.")
+        for regime in frame["regime"].unique():
+            if regime not in ORDER:
+                raise unknown_name(f"regime in {path}", regime, ORDER)
         return cls(frame.drop(columns=["study", "margin", "label"]), float(frame["margin"].iloc[0]),
                    str(frame["label"].iloc[0]), str(frame["study"].iloc[0]))
 
@@ -123,6 +138,12 @@ def collect(study: Study, store: Store, addresses: Iterable[str]) -> Results:
     if not rows:
         raise ConfigError(f"no trial of {study.name} is stored in {store.root} yet.")
     frame = pd.DataFrame(rows)
+    for column in ("device", "threads"):
+        if frame[column].nunique() > 1:
+            found = " and ".join(sorted(map(str, frame[column].unique())))
+            warnings.warn(f"the trials of {study.name} were run with different {column} ({found}), "
+                          "whose rounding differs; pairs may be less alike than their seeds.",
+                          stacklevel=2)
     return Results(frame, float(study.margin or 0), label(study, frame), study.name)
 
 
@@ -156,4 +177,9 @@ def stored_results(name: str, store: Store) -> Results:
     if not matches:
         raise unknown_name("study", name, studies)
     content = studies[matches[0]]
-    return collect(Study.from_dict(content["study"]), store, content["addresses"].values())
+    try:
+        study, addresses = Study.from_dict(content["study"]), content["addresses"].values()
+    except (KeyError, TypeError, AttributeError) as error:
+        raise StoreError(f"the study {matches[0]} in {store.root} is damaged ({error!r}); delete "
+                         "its file and run it again.") from error
+    return collect(study, store, addresses)

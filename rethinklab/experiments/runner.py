@@ -26,13 +26,14 @@ def run(study: Study, store: str | Path | Store = "runs", *, workers: int | None
     store: the folder of the results. workers: processes; by default one for each core (one on a
     GPU), and 0 runs in this process. threads: of each worker. On a CPU the results are the same
     to the bit for any number of workers, stopped and resumed or not.
-    Raises RethinkError naming each stage that failed, after all others are done and stored.
+    Raises RethinkError naming each stage that failed, after all that need none of them are
+    done and stored.
     """
     pick_device(device)  # an unusable one fails here, not in every worker
     workers = check_workers(workers, threads, device)
-    place = store if isinstance(store, Store) else Store(store)
     data = study.load()
     rehearsal = study.rehearse(data)
+    place = store if isinstance(store, Store) else Store(store)
     trials = study.trials(data)
     addresses = {f"{t.seed}/{t.regime}": t.address for t in trials}
     place.save_study(study.name, {"study": study.to_dict(), "addresses": addresses})
@@ -46,14 +47,18 @@ def run(study: Study, store: str | Path | Store = "runs", *, workers: int | None
         finally:
             display.close()
         if display.failures:
-            raise RethinkError(f"{len(display.failures)} of {len(missing)} stages failed; the "
-                               "others are stored. " + " ".join(display.failures))
+            stored = sum(place.has(stage) for stage in missing)
+            untried = len(missing) - stored - len(display.failures)
+            raise RethinkError(
+                f"of {len(missing)} stages {len(display.failures)} failed, {stored} are stored and "
+                f"{untried} that need the failed ones were not tried. "
+                + " ".join(display.failures))
     return collect(study, place, addresses.values())
 
 
 def by_stage_kind(stages: Sequence[Stage]) -> list[Stage]:
-    """Large networks first, then plans, then the regimes with the longest work first, so that no
-    worker is left alone with a long run at the end."""
+    """Plans as soon as they can be made, then large networks, then the regimes with the longest
+    work first, so that no worker is left alone with a long run at the end."""
     budget = ["scratch-b", "scratch-b-capped", "scratch-e", "finetune"]
 
     def urgency(stage: Stage) -> tuple[int, int, int]:

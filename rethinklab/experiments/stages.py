@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import platform
 import time
+import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from torch import nn
 import rethinklab
 from rethinklab.analysis.cost import Cost, profile
 from rethinklab.data import ImageData, load_data
-from rethinklab.errors import ConfigError, StoreError
+from rethinklab.errors import ConfigError, RethinkError, StoreError
 from rethinklab.experiments.store import Store, write_atomically
 from rethinklab.experiments.trial import Stage, Trial
 from rethinklab.models import build_model
@@ -41,10 +43,21 @@ def run_stage(stage: Stage, store: Store, device: str = "auto") -> None:
     """Do one stage unless it is stored; what it needs must be."""
     if store.has(stage):
         return
+    work = {"large": _train_large, "plan": _make_plan, "regime": _train_regime}[stage.kind]
     with store.claim(stage) as to_do:
-        if to_do:
-            {"large": _train_large, "plan": _make_plan, "regime": _train_regime}[stage.kind](
-                stage, store, device)
+        if not to_do:
+            return
+        try:
+            work(stage, store, device)
+        except RethinkError:
+            raise
+        except Exception as error:  # of the user's network, of a GPU out of memory
+            note = store.work(stage) / "error.txt"
+            with suppress(OSError):
+                note.parent.mkdir(parents=True, exist_ok=True)
+                note.write_text(traceback.format_exc())
+            reason = (str(error).strip().splitlines() or ["no message"])[0]
+            raise RethinkError(f"{type(error).__name__}: {reason} (traceback: {note})") from error
 
 
 def _train_large(stage: Stage, store: Store, device: str) -> None:
@@ -69,8 +82,11 @@ def _train_regime(stage: Stage, store: Store, device: str) -> None:
     assert stage.needs.needs is not None
     regime = find_regime(stage.spec["regime"])
     plan = load_plan(stage.needs, store)
-    large = load_network(stage.needs.needs, store)
-    start = plan.apply(large) if regime.inherits else plan.scratch(large, stage.spec["seed"])
+    large = stage.needs.needs
+    if regime.inherits:
+        start = plan.apply(load_network(large, store))
+    else:  # from the untrained network: there is nothing that could be inherited
+        start = plan.scratch(build_stage_model(large.spec), stage.spec["seed"])
     recipe = regime.budget(Recipe(**stage.spec["recipe"]), plan.flops_ratio)
     data = stage_data(stage)
     outcome = _train(stage, store, start, data, recipe, device)
@@ -136,8 +152,9 @@ class ProgressFile(Callback):
         last = state.history[-1]["test_accuracy"] if state.history else None
         content = {"epoch": self.step / state.steps_per_epoch, "epochs": state.recipe.epochs,
                    "test_accuracy": last}
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(self.path, json.dumps(content))
+        with suppress(OSError):  # a display is not worth a run
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(self.path, json.dumps(content))
         self.written = time.monotonic()
 
 
@@ -161,10 +178,15 @@ def load_plan(stage: Stage, store: Store) -> Plan:
 
 def save_weights(model: nn.Module, path: Path) -> None:
     """The model's state as safetensors: data only, nothing that could run on loading."""
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    save_file({name: value.detach().cpu().contiguous().clone()
-               for name, value in model.state_dict().items()}, path)
+    state = {name: value.detach().cpu().contiguous().clone()
+             for name, value in model.state_dict().items()}
+    try:
+        save_file(state, path)
+    except SafetensorError as error:  # also of a full disk
+        raise OSError(str(error)) from error
 
 
 def load_weights(model: nn.Module, path: Path) -> None:

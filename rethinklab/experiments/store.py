@@ -35,7 +35,15 @@ class Store:
     """The results under `root`, made on first use. Raises StoreError where that cannot be."""
 
     def __init__(self, root: str | Path, create: bool = True) -> None:
-        self.root = Path(root).expanduser()
+        try:
+            self._open(Path(root).expanduser(), create)
+        except (OSError, RuntimeError) as error:  # RuntimeError: ~ of an unknown user
+            reason = getattr(error, "strerror", None) or str(error)
+            raise StoreError(f"the store {root} cannot be used ({reason}); choose another place "
+                             "with --store.") from error
+
+    def _open(self, root: Path, create: bool) -> None:
+        self.root = root
         marker = self.root / "store.json"
         if not create and not marker.is_file():
             raise StoreError(f"there is no results store at {self.root}; "

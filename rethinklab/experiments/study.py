@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -11,7 +12,8 @@ from rethinklab.data import ImageData, check_dataset, load_data
 from rethinklab.errors import ConfigError
 from rethinklab.experiments.scales import Scale, find_scale
 from rethinklab.experiments.trial import Trial, digest
-from rethinklab.models import MODELS, build_model, check_model
+from rethinklab.models import MODELS, build_model, check_model, source_digest
+from rethinklab.models.initialise import initialisation_differs
 from rethinklab.pruners import Plan, make_pruner
 from rethinklab.seeds import check_seed
 from rethinklab.trainers.loop import PRECISIONS, check_fit
@@ -65,18 +67,26 @@ class Study:
         seeds = defaults.seeds if self.seeds is None else self.seeds
         if isinstance(seeds, int) and not isinstance(seeds, bool) and seeds < 1:
             raise ConfigError(f"seeds {seeds} must be 1 or more.")
+        if not isinstance(seeds, (int, Sequence)) or isinstance(seeds, str):
+            raise ConfigError(f"seeds {seeds!r} must be a count or a list of whole numbers.")
         numbers = tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds)
         if not numbers or len(set(numbers)) != len(numbers):
             raise ConfigError(f"seeds {list(numbers)} must be distinct and at least one.")
         own = self.model not in MODELS
-        if self.width is not None and not 0 < self.width <= 16:
-            raise ConfigError(f"width {self.width!r} must be above 0 and at most 16.")
-        if self.margin is not None and not 0 < self.margin <= 100:
-            raise ConfigError(f"margin {self.margin!r} must be above 0 and at most 100 points.")
+        for name, high in (("width", 16), ("margin", 100)):
+            value = getattr(self, name)
+            if value is not None and not (isinstance(value, (int, float)) and 0 < value <= high):
+                raise ConfigError(f"{name} {value!r} must be a number above 0, at most {high}.")
+        if "num_classes" in self.model_options or "width" in self.model_options:
+            raise ConfigError("model_options cannot hold num_classes, which the data tells, nor "
+                              "width, which is an option of its own.")
+        if self.recipe is not None and not isinstance(self.recipe, Recipe):
+            raise ConfigError(f"recipe {self.recipe!r} must be an rl.Recipe.")
         settled = {
             "regimes": tuple(dict.fromkeys(self.regimes)),
             "seeds": tuple(check_seed(seed) for seed in numbers),
-            "width": self.width if self.width is not None else 1.0 if own else defaults.width,
+            "width": float(self.width if self.width is not None
+                           else 1.0 if own else defaults.width),
             "recipe": self.recipe or defaults.recipe,
             "margin": defaults.margin if self.margin is None else self.margin,
         }
@@ -124,7 +134,7 @@ class Study:
                   "num_classes": data.num_classes, "model": self.model, "model_options": options,
                   "method": self.method, "method_options": dict(self.method_options),
                   "target": self.target, "recipe": self.large_recipe,
-                  "precision": self.precision}
+                  "precision": self.precision, "model_source": source_digest(self.model)}
         return [Trial(regime=regime, seed=seed, **shared)
                 for seed in self.seed_numbers for regime in (UNPRUNED, *self.regimes)]
 
@@ -135,9 +145,15 @@ class Study:
         model = build_model(self.model, num_classes=data.num_classes, **trial.model_options)
         check_fit(model, data)
         plan = make_pruner(self.method, self.target, **self.method_options).fit(model, data)
-        for regime in self.regimes:
-            if not find_regime(regime).inherits:
-                plan.scratch(model)
+        if not all(find_regime(regime).inherits for regime in self.regimes):
+            plan.scratch(model)
+            odd = initialisation_differs(model)
+            if odd:
+                warnings.warn(
+                    f"training from scratch draws weights by other rules than {self.model} itself "
+                    f"does (by layer type; {odd[0]}, for one), which blurs the comparison with the "
+                    "unpruned network. Give the model a method initialise() that draws its weights "
+                    "anew.", stacklevel=2)
         return plan
 
     def to_dict(self) -> dict[str, Any]:

@@ -57,7 +57,8 @@ class Trial:
 
     source: {"name", "root", "size"} for `load_data`. fingerprint: of the images. recipe: of the
     large network; the regime derives its own. regime: a name, or "unpruned" for the large
-    network itself. A pair of trials with one seed shares the large network and the data order.
+    network itself. model_source: a hash of the code of a network that is not the kit's. A pair
+    of trials with one seed shares the large network and the data order.
     """
 
     source: dict[str, Any]
@@ -72,6 +73,7 @@ class Trial:
     seed: int
     recipe: Recipe
     precision: str = "fp32"
+    model_source: str = ""
 
     @cached_property
     def stages(self) -> tuple[Stage, ...]:
@@ -79,7 +81,8 @@ class Trial:
         large = Stage("large", {
             "data": self.fingerprint, "classes": self.num_classes, "model": self.model,
             "options": self.model_options, "recipe": asdict(self.recipe),
-            "precision": self.precision, "seed": self.seed}, self.source)
+            "precision": self.precision, "seed": self.seed,
+            **({"model_source": self.model_source} if self.model_source else {})}, self.source)
         if self.regime == UNPRUNED:
             return (large,)
         plan = Stage("plan", {

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
+import inspect
+import os
+import sys
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -13,7 +18,7 @@ from rethinklab.errors import ConfigError, unknown_name
 from rethinklab.models.vgg import LAYOUTS, build_vgg
 from rethinklab.seeds import global_stream
 
-__all__ = ["MODELS", "build_model", "check_model"]
+__all__ = ["MODELS", "build_model", "check_model", "source_digest"]
 
 MODELS: dict[str, tuple[Callable[..., nn.Module], str]] = {
     name: (partial(build_vgg, name), f"VGG-{name[3:]} for 32x32 images, with batch normalisation")
@@ -23,7 +28,7 @@ MODELS: dict[str, tuple[Callable[..., nn.Module], str]] = {
 
 def check_model(name: str) -> str:
     """`name` where it is in the registry or has the form "module:function"."""
-    if name not in MODELS and ":" not in name:
+    if name not in MODELS and ":" not in str(name):
         raise unknown_name("model", name, MODELS)
     return name
 
@@ -49,19 +54,34 @@ def build_model(name: str, *, num_classes: int = 10, width: float = 1.0, seed: i
     with global_stream(seed, "init"):
         try:
             model = builder(**settings)
-        except TypeError as error:
+        except ConfigError:
+            raise
+        except Exception as error:  # whatever the user's own builder raises
             raise ConfigError(f"model {name!r} cannot be built with "
-                              f"{', '.join(sorted(settings))}: {error}.") from error
+                              f"{', '.join(sorted(settings))} ({type(error).__name__}: {error})."
+                              ) from error
     if not isinstance(model, nn.Module):
         raise ConfigError(f"model {name!r} gave a {type(model).__name__}, not an nn.Module.")
     model.architecture = name  # type: ignore[assignment]
     return model
 
 
+def source_digest(name: str) -> str:
+    """A hash of the file that defines your own model, so that an edited one is a new one; empty
+    for the kit's networks. What that file imports is not looked at."""
+    if name in MODELS:
+        return ""
+    file = inspect.getsourcefile(inspect.unwrap(_import_builder(name)))
+    content = Path(file).read_bytes() if file else name.encode()
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
 def _import_builder(name: str) -> Callable[..., nn.Module]:
     module_name, _, function = name.partition(":")
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())  # as `python -m` does; a script's folder is another
     try:
         return getattr(importlib.import_module(module_name), function)  # type: ignore[no-any-return]
-    except (ImportError, AttributeError, ValueError) as error:
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
         raise ConfigError(f"model {name!r} cannot be imported ({error}). Give "
                           "\"package.module:function\" of an importable module.") from error

@@ -42,3 +42,19 @@ def reinitialise(model: nn.Module, seed: int,
             f"no rule draws new values for {', '.join(kept[:3])} of {type(model).__name__}; give "
             "the model a method initialise(), or pass init=function, that sets them.")
     return fresh
+
+
+def initialisation_differs(model: nn.Module, tolerance: float = 0.25) -> list[str]:
+    """Layers of the untrained `model` whose weights spread otherwise after `reinitialise`.
+
+    Compares the standard deviation of each weight of 1,000 values or more, whose estimate is
+    within a few per cent, and names those that differ by more than `tolerance`.
+    """
+    fresh = dict(reinitialise(model, seed=0).named_parameters())
+    odd = []
+    for name, value in model.named_parameters():
+        if value.ndim > 1 and value.numel() >= 1000:
+            before, after = float(value.detach().std()), float(fresh[name].detach().std())
+            if abs(after - before) > tolerance * max(before, after):
+                odd.append(name)
+    return odd

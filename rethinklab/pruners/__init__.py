@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rethinklab.errors import unknown_name
+from rethinklab.errors import ConfigError, unknown_name
 from rethinklab.pruners.base import ChannelPruner
 from rethinklab.pruners.l1 import L1Norm
 from rethinklab.pruners.plan import Plan
@@ -21,4 +21,8 @@ def make_pruner(method: str, target: Any, **options: Any) -> ChannelPruner:
     """The pruner called `method`. Raises ConfigError with the nearest match for a wrong name."""
     if method not in METHODS:
         raise unknown_name("method", method, METHODS)
-    return METHODS[method](target, **options)
+    try:
+        return METHODS[method](target, **options)
+    except TypeError as error:
+        raise ConfigError(f"method {method} does not take {', '.join(sorted(options))} "
+                          f"({error}).") from error

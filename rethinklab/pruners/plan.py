@@ -49,7 +49,11 @@ class Plan:
 
     def scratch(self, model: nn.Module, seed: int = 0,
                 init: Callable[[nn.Module], object] | None = None) -> nn.Module:
-        """The pruned architecture with new weights (see `reinitialise`), none inherited."""
+        """The pruned architecture with new weights (see `reinitialise`), none inherited.
+
+        Give the untrained network where it has buffers that training changes and no module
+        resets: such buffers are taken for constants.
+        """
         return reinitialise(self.apply(model), seed, init)
 
     def silence(self, model: nn.Module) -> nn.Module:

@@ -8,6 +8,7 @@ named together with the reason.
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from rethinklab.analysis.cost import evaluating
 from rethinklab.errors import PlanError, unknown_name
 
 Shape = tuple[int, int, int]
+AGREEMENT = 1e-3  # of the largest output: far above rounding, far below a wrong channel
 LAYERS = (nn.modules.conv._ConvNd, nn.Linear)
 
 
@@ -54,6 +56,8 @@ class ChannelGraph:
     def __init__(self, model: nn.Module, input_shape: Shape) -> None:
         self.model = model
         self.names = {module: name for name, module in model.named_modules()}
+        counts = Counter(id(p) for _, p in model.named_parameters(remove_duplicate=False))
+        self.shared = {key for key, count in counts.items() if count > 1}
         device = next((p.device for p in model.parameters()), torch.device("cpu"))
         self.example = torch.zeros(1, *input_shape, device=device)
         modes = {module: module.training for module in model.modules()}
@@ -125,6 +129,8 @@ class ChannelGraph:
             if module.groups == module.in_channels == module.out_channels:
                 return "depthwise convolution: follows the layer that feeds it"
             return f"grouped convolution with {module.groups} groups"
+        if isinstance(module, nn.modules.conv._ConvTransposeNd):
+            return "transposed convolution, which the kit's scores do not cover"
         others = []
         for node, _, is_output in self.members(module, range(out_width(module))):
             part = node.module
@@ -140,8 +146,10 @@ class ChannelGraph:
                     others.append(self.names[part])
             if isinstance(part, nn.Linear) and is_output and part is not module:
                 others.append(self.names[part])
-            if isinstance(part, nn.GroupNorm):
-                return f"feeds {self.names[part]}, a group normalisation"
+            if isinstance(part, (nn.GroupNorm, nn.LayerNorm)):
+                return f"feeds {self.names[part]}, which normalises over channels"
+            if any(id(p) in self.shared for p in part.parameters()):
+                return "meets a weight that several layers share"
         if others:
             shown = ", ".join(sorted(set(others))[:2])
             return f"shares its channels through a sum with {shown}"
@@ -168,18 +176,18 @@ def remove_channels(model: nn.Module, keep: Mapping[str, Sequence[int]],
     model = deepcopy(model)
     graph = ChannelGraph(model, input_shape)
     check_keep(graph, keep)
-    with evaluating(model):
-        before = model(graph.example)
+    removed = {name: sorted(set(range(out_width(model.get_submodule(name)))) - set(kept))
+               for name, kept in keep.items()}
+    reference = _ignoring_readers(graph, removed)
     widths = _widths(model)
     expected = _expected_widths(graph, keep)
     frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
-    for name, kept in keep.items():
-        removed = sorted(set(range(widths[name])) - set(kept))
-        if removed:
-            graph.remove(name, removed)
+    for name, channels in removed.items():
+        if channels:
+            graph.remove(name, channels)
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name not in frozen)  # the cut makes new, trainable parameters
-    _check_cut(model, widths | expected, graph.example, before)
+    _check_cut(model, widths | expected, graph.example, reference)
     return model
 
 
@@ -247,23 +255,52 @@ def _expected_widths(graph: ChannelGraph, keep: Mapping[str, Sequence[int]]) -> 
     return expected
 
 
+def _ignoring_readers(graph: ChannelGraph, removed: Mapping[str, Sequence[int]]) -> nn.Module:
+    """A copy of the network in which the layers that read the channels give them no weight:
+    what the network without them must compute."""
+    reference = deepcopy(graph.model)
+    with torch.no_grad():
+        for name, channels in removed.items():
+            layer = graph.model.get_submodule(name)
+            for node, indices, is_output in graph.members(layer, channels) if channels else []:
+                if not is_output and isinstance(node.module, LAYERS):
+                    reader = reference.get_submodule(graph.names[node.module])
+                    weight = reader.weight
+                    assert isinstance(weight, Tensor)
+                    if isinstance(reader, nn.modules.conv._ConvTransposeNd):
+                        weight[indices] = 0
+                    else:
+                        weight[:, indices] = 0
+    return reference
+
+
 def _check_cut(model: nn.Module, expected: Mapping[str, int], example: Tensor,
-               before: Tensor) -> None:
+               reference: nn.Module) -> None:
     for name, width in _widths(model).items():
         if width != expected[name]:
             raise PlanError(f"after the cut {name} has {width} channels where the plan says "
                             f"{expected[name]}; this network's layers are coupled in a way the "
                             "dependency graph does not describe.")
+    draws = torch.Generator().manual_seed(0)
+    image = torch.randn(example.shape, generator=draws).to(example.device)
+    with evaluating(reference):
+        before = reference(image)
     try:
         with evaluating(model):
-            after = model(example)
+            after = model(image)
     except Exception as error:  # whatever the user's forward pass raises
         raise PlanError(f"the pruned {type(model).__name__} does not run "
                         f"({_first_line(error)}); its forward pass seems to rely on fixed "
                         "widths.") from error
-    if isinstance(before, Tensor) and after.shape != before.shape:
+    if not isinstance(before, Tensor) or not torch.isfinite(before).all():
+        return  # nothing to compare
+    if after.shape != before.shape:
         raise PlanError(f"the pruned network's output has shape {tuple(after.shape)} instead of "
                         f"{tuple(before.shape)}.")
+    if (after - before).abs().max() > AGREEMENT * before.abs().max():
+        raise PlanError(f"the pruned {type(model).__name__} does not compute what the full one "
+                        "computes without those channels; its forward pass mixes channels in a "
+                        "way the dependency graph does not describe.")
 
 
 def _first_line(error: Exception) -> str:

@@ -66,7 +66,10 @@ def resolve_target(target: Any, method: str, architecture: str | None,
         for name in target:
             if name not in widths:
                 raise unknown_name("layer in the target", name, widths, PlanError)
-        return {name: target.get(name, 0.0) for name in (*default, *(set(target) - set(default)))}
+        if not any(target.values()):
+            raise PlanError("the target removes nothing from any layer; give a ratio above 0 or a "
+                            "smaller width.")
+        return {name: target.get(name, 0.0) for name in widths if name in default or name in target}
     return dict.fromkeys(default, target)
 
 

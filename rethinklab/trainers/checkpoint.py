@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-import pickle
 import time
 import uuid
 import warnings
+from copy import deepcopy
 from pathlib import Path
 
 import torch
@@ -30,22 +30,32 @@ class Checkpoint(Callback):
         """Load the file into `state`; False where there is none that fits."""
         if not self.path.is_file():
             return False
+        weights = deepcopy(state.model.state_dict())
         try:
             saved = torch.load(self.path, map_location="cpu", weights_only=True)
             if saved["key"] != self.key:
                 return False
+            epoch, history = saved["epoch"], saved["history"]
             state.model.load_state_dict(saved["model"])
             state.optimizer.load_state_dict(saved["optimizer"])
-        except (OSError, EOFError, RuntimeError, KeyError, ValueError, pickle.UnpicklingError):
+        except Exception:  # a file cut short or of another kind raises anything
             warnings.warn(f"{self.path} is not a readable checkpoint; training starts over.",
                           stacklevel=2)
+            state.model.load_state_dict(weights)
             return False
-        state.epoch, state.history = saved["epoch"], saved["history"]
+        state.epoch, state.history = epoch, history
         return True
 
     def after_epoch(self, state: TrainState) -> None:
-        if time.monotonic() - self.saved_at >= self.seconds:
+        if time.monotonic() - self.saved_at < self.seconds:
+            return
+        try:
             self.save(state)
+        except (OSError, RuntimeError) as error:  # torch says RuntimeError of a full disk
+            reason = str(error).splitlines()[0]
+            warnings.warn(f"the checkpoint {self.path} could not be written ({reason}); training "
+                          "goes on without.", stacklevel=2)
+            self.saved_at = time.monotonic()
 
     def save(self, state: TrainState) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)

@@ -92,11 +92,12 @@ def _run(state: TrainState, data: ImageData, batches: TrainingBatches, seed: int
                 group["lr"] = lr
             with global_stream(seed, "dropout", epoch):
                 loss, accuracy = _epoch(state, batches, precision, watchers)
-            if not math.isfinite(loss):
-                raise DivergenceError(
-                    f"training diverged in epoch {epoch + 1} of {state.recipe.epochs}: the loss "
-                    f"is {loss} at learning rate {lr:g}. A lower lr usually mends this.")
             test_accuracy, test_loss = evaluate(state.model, data)
+            if not (math.isfinite(loss) and math.isfinite(test_loss)):
+                raise DivergenceError(
+                    f"training diverged in epoch {epoch + 1} of {state.recipe.epochs}: the loss is "
+                    f"{loss} in training and {test_loss} on the test images, at learning rate "
+                    f"{lr:g}. A lower lr usually mends this.")
             state.history.append({
                 "epoch": epoch + 1, "lr": lr, "train_loss": loss, "train_accuracy": accuracy,
                 "test_loss": test_loss, "test_accuracy": test_accuracy,
@@ -149,8 +150,8 @@ def pick_device(name: str = "auto") -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
+        torch.ones(1, device=device).item()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
         raise ConfigError(f"device {name!r} cannot be used here ({reason}). "
                           "Try auto, cpu or cuda.") from error
@@ -163,9 +164,10 @@ def check_fit(model: nn.Module, data: ImageData) -> None:
 
     try:
         shape = output_shape(model, data.input_shape)
-    except RuntimeError as error:
+    except Exception as error:  # whatever the user's forward pass raises
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ConfigError(f"the model does not take images of shape {data.input_shape} "
-                          f"({str(error).splitlines()[0]}).") from error
+                          f"({reason}).") from error
     if shape != (1, data.num_classes):
         raise ConfigError(f"the model's output for one image has shape {shape}; {data.name} needs "
                           f"(1, {data.num_classes}). Build it with num_classes={data.num_classes}.")

@@ -14,9 +14,10 @@ class Recipe:
     """Stochastic gradient descent with step decay, by default as the study trains on CIFAR.
 
     epochs: passes over the training images. lr: initial learning rate. milestones: the learning
-    rate is multiplied by `decay` at the start of epochs int(milestone * epochs), counted from 0;
-    none keeps it constant. weight_decay acts on every parameter. finetune_epochs: length of the
-    fine-tuning derived from this recipe, a quarter of `epochs` where it is None.
+    rate is multiplied by `decay` at the start of epochs int(milestone * epochs), counted from 0
+    (one that falls on epoch 0 is left out); none keeps it constant. weight_decay acts on every
+    parameter. finetune_epochs: length of the fine-tuning derived from this recipe, a quarter of
+    `epochs` where it is None.
     Source: Liu et al. (ICLR 2019), section 4, and its released code (momentum without Nesterov).
     Raises ConfigError for a value out of range.
     """
@@ -44,6 +45,9 @@ class Recipe:
             value = getattr(self, name)
             if not isinstance(value, (int, float)) or not 0 <= value <= high:
                 raise ConfigError(f"{name} {value!r} must be a number from 0 to {high:g}.")
+            object.__setattr__(self, name, float(value))  # 1 and 1.0 are one recipe
+        if self.nesterov and not self.momentum:
+            raise ConfigError("nesterov needs a momentum above 0.")
         if list(self.milestones) != sorted(self.milestones) or not all(
                 0 < m < 1 for m in self.milestones):
             raise ConfigError(f"milestones {self.milestones} must rise between 0 and 1.")
@@ -51,7 +55,7 @@ class Recipe:
     @property
     def drops(self) -> tuple[int, ...]:
         """The epochs, counted from 0, at whose start the learning rate falls."""
-        return tuple(int(self.epochs * milestone) for milestone in self.milestones)
+        return tuple(int(round(self.epochs * milestone, 9)) for milestone in self.milestones)
 
     @property
     def last_lr(self) -> float:
@@ -60,7 +64,7 @@ class Recipe:
 
     def lr_at(self, epoch: int) -> float:
         """The learning rate of an epoch, counted from 0."""
-        return self._after(sum(epoch >= drop for drop in self.drops))
+        return self._after(sum(0 < drop <= epoch for drop in self.drops))
 
     def _after(self, decays: int) -> float:
         return float(f"{self.lr * self.decay**decays:.10g}")  # 0.001, not 0.0010000000000000002

@@ -10,6 +10,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
 
 from rethinklab.errors import ConfigError, RethinkError
+from rethinklab.experiments.engines.cores import available_cores
 from rethinklab.experiments.stages import run_stage
 from rethinklab.experiments.store import Store
 from rethinklab.experiments.trial import Stage
@@ -19,13 +20,6 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"
 
 Started = Callable[[Stage], None]
 Ended = Callable[[Stage, "RethinkError | None"], None]
-
-
-def available_cores() -> int:
-    """The processor cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def check_workers(workers: int | None, threads: int, device: str) -> int:
