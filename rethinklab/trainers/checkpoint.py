@@ -33,6 +33,8 @@ class Checkpoint(Callback):
         weights = deepcopy(state.model.state_dict())
         try:
             saved = torch.load(self.path, map_location="cpu", weights_only=True)
+            if not isinstance(saved, dict):
+                raise TypeError(f"the file holds a {type(saved).__name__}")
             if saved["key"] != self.key:
                 return False
             epoch, history = saved["epoch"], saved["history"]
