@@ -270,9 +270,14 @@ def doctor(store: StoreOption = "runs") -> None:
 
 
 @app.command()
-def lab(notebooks: Annotated[Path | None, typer.Option(
-        help="Folder to open. [default: the project's notebooks]")] = None) -> None:
-    """Open the notebooks in JupyterLab."""
+def lab(options: Annotated[list[str] | None, typer.Argument(
+            help="Passed on to JupyterLab; put -- before them.")] = None,
+        notebooks: Annotated[Path | None, typer.Option(
+            help="Folder to open. [default: the project's notebooks]")] = None) -> None:
+    """Open the notebooks in JupyterLab.
+
+    Example: rethinklab lab -- --no-browser --port 8890
+    """
     import importlib.util
 
     folder = notebooks or Path(__file__).resolve().parent.parent / "notebooks"
@@ -281,7 +286,7 @@ def lab(notebooks: Annotated[Path | None, typer.Option(
                           "name a folder with --notebooks.")
     if importlib.util.find_spec("jupyterlab") is None:
         raise ConfigError("jupyterlab is not installed; pip install jupyterlab.")
-    os.execv(sys.executable, [sys.executable, "-m", "jupyterlab", str(folder)])
+    os.execv(sys.executable, [sys.executable, "-m", "jupyterlab", str(folder), *(options or [])])
 
 
 def parse_seeds(text: str | None) -> int | list[int] | None:
