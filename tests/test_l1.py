@@ -93,6 +93,18 @@ def test_a_published_target_of_an_unknown_network_is_refused(digits):
         L1Norm("A").fit(torchvision.models.resnet18(num_classes=10), digits)
 
 
+@pytest.mark.parametrize("answer", [None, torch.zeros(3), torch.zeros(16, 3)])
+def test_a_criterion_without_one_score_a_channel_is_named(model, digits, answer):
+    class Odd(rl.pruners.ChannelPruner):
+        name = "odd"
+
+        def score(self, layer):
+            return answer
+
+    with pytest.raises(PlanError, match=r"Odd.score gave .* for features.0; .* 16 channels"):
+        Odd(0.5).fit(model, digits)
+
+
 def test_weights_that_are_not_numbers_are_refused(digits):
     model = rl.build_model("vgg11", width=0.1)
     with torch.no_grad():

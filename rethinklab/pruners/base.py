@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from rethinklab.data import ImageData
 from rethinklab.errors import PlanError
 from rethinklab.pruners.plan import Plan, make_plan
-from rethinklab.pruners.surgery import survey
+from rethinklab.pruners.surgery import out_width, survey
 from rethinklab.pruners.targets import check_target, kept_count, resolve_target
 
 
@@ -66,7 +66,12 @@ class ChannelPruner:
 
     def _select(self, name: str, layer: nn.Module, count: int) -> tuple[int, ...]:
         with torch.no_grad():
-            scores = self.score(layer).detach().cpu()
+            scores = self.score(layer)
+        if not isinstance(scores, Tensor) or scores.shape != (out_width(layer),):
+            found = f"shape {tuple(scores.shape)}" if isinstance(scores, Tensor) else repr(scores)
+            raise PlanError(f"{type(self).__name__}.score gave {found} for {name}; it must give a "
+                            f"tensor with one number for each of {out_width(layer)} channels.")
+        scores = scores.detach().cpu()
         if not torch.isfinite(scores).all():
             raise PlanError(f"the scores of {name} are not all finite numbers; the network may "
                             "have diverged in training.")
