@@ -52,7 +52,7 @@ def load(name: str, root: str | Path | None = None, download: bool = True,
         raise DataError(
             f"{name} could not be read from {folder} nor downloaded ({reason}). "
             f"Put {source.filename} there on a machine with a network, or name the folder that "
-            f"has it with root=... or the variable {ROOT_VARIABLE}."
+            f"has it with root=... (--root) or the variable {ROOT_VARIABLE}."
         ) from error
     train, test = (Images(torch.from_numpy(part.data).permute(0, 3, 1, 2).contiguous(),
                           torch.tensor(part.targets, dtype=torch.int64)) for part in parts)
