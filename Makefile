@@ -25,7 +25,7 @@ lab: $(VENV)/.installed
 	$(BIN)/rethinklab lab
 
 check: $(VENV)/.installed
-	$(BIN)/ruff check .
+	$(BIN)/ruff check rethinklab tests benchmarks
 	$(BIN)/mypy
 	$(BIN)/python -m benchmarks.startup
 

@@ -66,26 +66,33 @@ def run(
         help="A row of the paper, such as l1-vgg16-cifar10; see `rethinklab list presets`.")
     ] = None,
     data: Annotated[str | None, typer.Option(
-        help="digits, cifar10, cifar100 or folder:PATH.")] = None,
+        help="digits, cifar10, cifar100 or folder:PATH. [default: digits]")] = None,
     model: Annotated[str | None, typer.Option(
-        help="A network of the kit, or your own as package.module:function.")] = None,
-    method: Annotated[str | None, typer.Option(help="How to prune.")] = None,
+        help="A network of the kit, or your own as package.module:function, importable from the "
+             "current folder. [default: vgg16]")] = None,
+    method: Annotated[str | None, typer.Option(help="How to prune. [default: l1]")] = None,
     target: Annotated[str | None, typer.Option(
-        help="A published target (A), a ratio to remove (0.4), or JSON {layer: ratio or width}."
-    )] = None,
+        help="A published target (A), a ratio to remove (0.4), or JSON {layer: ratio or width}. "
+             "[default: A, for vgg16]")] = None,
     regimes: Annotated[str | None, typer.Option(
         help="How to train what is left, by commas. [default: finetune,scratch-e,scratch-b]"
     )] = None,
     seeds: SeedsOption = None,
     scale: Annotated[str, typer.Option(help="quick, classroom or paper: defaults for all that "
                                             "follows.")] = "quick",
-    width: Annotated[float | None, typer.Option(help="Width multiplier of the network.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Epochs of the large network.")] = None,
-    lr: Annotated[float | None, typer.Option(help="Initial learning rate.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Images in a training step.")] = None,
+    width: Annotated[float | None, typer.Option(
+        help="Width multiplier of the network. [default: by scale; 1 for your own]")] = None,
+    epochs: Annotated[int | None, typer.Option(
+        help="Epochs of the large network. [default: by scale]")] = None,
+    lr: Annotated[float | None, typer.Option(
+        help="Initial learning rate. [default: by scale]")] = None,
+    batch_size: Annotated[int | None, typer.Option(
+        help="Images in a training step. [default: 64]")] = None,
     margin: Annotated[float | None, typer.Option(
-        help="Regimes within so many percentage points count as equivalent.")] = None,
-    size: Annotated[int | None, typer.Option(help="Side in pixels for a folder of images.")] = None,
+        help="Regimes within so many percentage points count as equivalent. [default: by scale]"
+    )] = None,
+    size: Annotated[int | None, typer.Option(
+        help="Side in pixels for a folder of images. [default: their own]")] = None,
     root: Annotated[str | None, typer.Option(help="Where CIFAR lies or is downloaded to.")] = None,
     precision: Annotated[str, typer.Option(help="fp32, or bf16 to compute faster on a GPU."
                                            )] = "fp32",
@@ -148,7 +155,7 @@ def conduct(study: Study, store: str, out: str | None = None, **options: Any) ->
 
 @app.command(name="list")
 def list_(what: Annotated[str, typer.Argument(
-        help="models, methods, presets, regimes, datasets, scales or figures.")]) -> None:
+        help="models, methods, presets, regimes, datasets, scales or figures.")] = "") -> None:
     """What there is to choose from."""
     def models() -> dict[str, str]:
         from rethinklab.models import MODELS

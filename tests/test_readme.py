@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from image_folders import write_images
 
 import rethinklab as rl
 from rethinklab.experiments import scales
@@ -37,11 +38,18 @@ def test_the_python_tour_runs_as_printed(tmp_path, monkeypatch, capsys):
     assert os.listdir(tmp_path / "runs" / "stages")
 
 
-def test_the_criterion_in_contributing_works(digits, monkeypatch):
+def test_the_criterion_in_contributing_runs_a_study(digits, monkeypatch, tmp_path):
     monkeypatch.setattr(rl.pruners, "METHODS", dict(rl.pruners.METHODS))
     space: dict = {}
     exec(compile(python_blocks("CONTRIBUTING.md")[0], "CONTRIBUTING.md", "exec"), space)
+    rl.pruners.METHODS["l2"] = space["L2Norm"]
     model = rl.build_model("vgg11", width=0.25, seed=2)
     plan = rl.make_pruner("l2", 0.5).fit(model, digits)
     norms = model.features[0].weight.detach().flatten(1).pow(2).sum(1)
     assert set(plan.keep["features.0"]) == set(norms.argsort()[len(norms) // 2 :].tolist())
+    recipe = rl.Recipe(epochs=1, lr=0.02, batch_size=16)
+    write_images(tmp_path / "images", {"dark": 20, "light": 20})
+    study = rl.Study(dataset=f"folder:{tmp_path / 'images'}", model="vgg11", method="l2",
+                     target=0.5, width=0.0625, seeds=1, recipe=recipe)
+    results = rl.run(study, tmp_path / "runs", workers=0, progress=False)
+    assert len(results.frame) == 4

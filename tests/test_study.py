@@ -317,7 +317,7 @@ def test_what_cannot_work_fails_before_any_training(images, tmp_path):
 
 @pytest.mark.parametrize(("wrong", "says"), [
     ({"dataset": "digit"}, "Did you mean 'digits'"), ({"model": "vgg17"}, "vgg1"),
-    ({"method": "l2"}, "Did you mean 'l1'"), ({"target": 1.0}, "ratio 1.0"),
+    ({"method": "l11"}, "Did you mean 'l1'"), ({"target": 1.0}, "ratio 1.0"),
     ({"regimes": ["fine-tune"]}, "Did you mean 'finetune'"), ({"regimes": "finetune"}, "list"),
     ({"seeds": 0}, "seeds"), ({"seeds": [1, 1]}, "distinct"), ({"seeds": [-1]}, "seed -1"),
     ({"scale": "fast"}, "scale"), ({"width": 0.0}, "width"), ({"margin": 0.0}, "margin"),
@@ -339,3 +339,18 @@ def test_studies_survive_plain_data():
 def test_more_threads_than_cores_are_refused(images, tmp_path):
     with pytest.raises(ConfigError, match="choose fewer"):
         run(small_study(images), tmp_path, workers=1000)
+
+
+def test_notes_say_when_a_study_cannot_tell(images, tmp_path):
+    short = run(small_study(images, target=0.1, recipe=rl.Recipe(epochs=1, lr=1e-9)),
+                tmp_path / "runs")
+    notes = " ".join(short.notes())
+    assert "Scratch-B has as many epochs as Scratch-E" in notes
+    assert "guessing gives 33.3 %" in notes
+    assert notes.split(". ")[0] in str(short)
+
+
+def test_a_study_that_learns_needs_no_note(finished):
+    results, _ = finished
+    fine = results.frame.assign(test_accuracy=0.9)
+    assert rl.Results(fine, 1.0, "made up").notes() == []

@@ -24,6 +24,8 @@ DATASETS: dict[str, tuple[Callable[..., ImageData], str]] = {
 def check_dataset(name: str) -> str:
     """`name` where it is a known source. Raises ConfigError with the nearest match."""
     kind, _, path = str(name).partition(":")
+    if kind not in DATASETS and Path(str(name)).expanduser().is_dir():
+        raise ConfigError(f"dataset {name!r} is a folder; say folder:{name}.")
     if kind not in DATASETS:
         raise unknown_name("dataset", name, [n if n != "folder" else "folder:PATH"
                                              for n in DATASETS])

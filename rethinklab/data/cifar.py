@@ -51,8 +51,8 @@ def load(name: str, root: str | Path | None = None, download: bool = True,
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise DataError(
             f"{name} could not be read from {folder} nor downloaded ({reason}). "
-            f"Put {source.filename} there on a machine with a network, or name the folder that "
-            f"has it with root=... (--root) or the variable {ROOT_VARIABLE}."
+            f"Download {source.url} where there is a network and put it there, or name the folder "
+            f"that has it with root=... (--root) or the variable {ROOT_VARIABLE}."
         ) from error
     train, test = (Images(torch.from_numpy(part.data).permute(0, 3, 1, 2).contiguous(),
                           torch.tensor(part.targets, dtype=torch.int64)) for part in parts)

@@ -126,10 +126,11 @@ def _common_side(files: Sequence[Path]) -> int:
     first = _open_image(files[0]).size
     for file in files:
         found = _open_image(file).size
-        if found != first or found[0] != found[1]:
-            raise DataError(
-                f"{file} is {found[0]}x{found[1]} pixels where {files[0].name} is "
-                f"{first[0]}x{first[1]}; give one size for all, for example size=32.")
+        odd = (f" where {files[0].name} is {first[0]}x{first[1]}" if found != first else
+               " and not square" if found[0] != found[1] else "")
+        if odd:
+            raise DataError(f"{file} is {found[0]}x{found[1]} pixels{odd}; give one size for all, "
+                            "for example size=32 (--size 32).")
     return int(first[0])
 
 

@@ -77,6 +77,21 @@ class Results:
         return [self.compare(regime, "finetune") for regime in self.regimes
                 if regime not in (UNPRUNED, "finetune")]
 
+    def notes(self) -> list[str]:
+        """What a reader must know before believing the verdicts."""
+        summary, found = self.summary(), []
+        if {"scratch-e", "scratch-b"} <= set(summary.index) and (
+                summary.loc["scratch-e", "epochs"] == summary.loc["scratch-b", "epochs"]):
+            found.append("Scratch-B has as many epochs as Scratch-E here, because it is cut down "
+                         "to whole epochs: too few to tell the two apart. Train for more.")
+        if "classes" in self.frame and UNPRUNED in summary.index:
+            chance = 100 / float(self.frame["classes"].iloc[0])
+            if summary.loc[UNPRUNED, "mean"] < 1.5 * chance:
+                found.append(f"the unpruned network is at {summary.loc[UNPRUNED, 'mean']:.1f} %, "
+                             f"where guessing gives {chance:.1f} %: it has hardly learnt anything. "
+                             "More epochs or another learning rate come first.")
+        return found
+
     def table(self) -> pd.DataFrame:
         """The summary with titles and rounded text, for reading."""
         summary = self.summary()
@@ -92,12 +107,14 @@ class Results:
 
     def __str__(self) -> str:
         lines = [self.table().to_string(index=False), "", self.label]
-        return "\n".join(lines + [f"\n{verdict}" for verdict in self.verdicts()])
+        lines += [f"\n{verdict}" for verdict in self.verdicts()]
+        return "\n".join(lines + [f"\nNote: {note}" for note in self.notes()])
 
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
         words = "".join(f"<p>{verdict}</p>" for verdict in self.verdicts())
+        words += "".join(f"<p>Note: {note}</p>" for note in self.notes())
         return f"{self.table().to_html(index=False, border=0)}<p><em>{self.label}</em></p>{words}"
 
     def save(self, path: Any) -> None:
@@ -160,6 +177,8 @@ def label(study: Study, frame: pd.DataFrame) -> str:
 
 
 def _short(count: float) -> str:
+    if count < 1e4:
+        return f"{count / 1e3:.1f}K"
     return f"{count / 1e6:.2f}M" if count < 1e9 else f"{count / 1e9:.2f}G"
 
 
@@ -173,7 +192,8 @@ def stored_results(name: str, store: Store) -> Results:
     if name in studies:
         matches = [name]
     if len(matches) > 1:
-        raise ConfigError(f"several studies begin with {name!r}: {', '.join(matches)}.")
+        raise ConfigError(f"several studies begin with {name!r}: {', '.join(matches)}. Write more "
+                          "of the name.")
     if not matches:
         raise unknown_name("study", name, studies)
     content = studies[matches[0]]

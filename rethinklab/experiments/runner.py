@@ -96,6 +96,8 @@ class Display:
 
     def started(self, stage: Stage) -> None:
         self.running[stage.address] = stage
+        if self.bar.disable and stage.kind != "plan":  # nobody sees the bar: say so in a line
+            self._say(f"{'':{2 * len(str(self.count)) + 3}} {stage.label} started")
         self.tick()
 
     def ended(self, stage: Stage, error: RethinkError | None) -> None:
@@ -109,7 +111,7 @@ class Display:
             result = self.store.result(stage)
             self._say(f"[{self.finished:{len(str(self.count))}}/{self.count}] "
                       f"{stage.label:24} {result['test_accuracy']:7.2%}  "
-                      f"{result['epochs']} epochs in {result['seconds']:.0f} s")
+                      f"epochs: {result['epochs']}, {result['seconds']:.0f} s")
         self.tick()
 
     def tick(self) -> None:

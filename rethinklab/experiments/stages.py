@@ -109,7 +109,7 @@ def _store_training(stage: Stage, store: Store, outcome: TrainResult, data: Imag
         "stage": stage.kind, "address": stage.address, "regime": regime,
         "seed": stage.spec["seed"], "test_accuracy": outcome.test_accuracy,
         "epochs": len(history), "params": cost.params, "nonzero_params": cost.nonzero_params,
-        "macs": cost.macs, "flops": cost.flops, "data": data.name,
+        "macs": cost.macs, "flops": cost.flops, "data": data.name, "classes": data.num_classes,
         "train_images": len(data.train), "test_images": len(data.test),
         "seconds": round(float(history["seconds"].sum()), 3), "threads": torch.get_num_threads(),
         **provenance(device)}

@@ -20,6 +20,8 @@ from rethinklab.seeds import global_stream
 
 __all__ = ["MODELS", "build_model", "check_model", "source_digest"]
 
+OWN_MODEL = "or your own as package.module:function"
+
 MODELS: dict[str, tuple[Callable[..., nn.Module], str]] = {
     name: (partial(build_vgg, name), f"VGG-{name[3:]} for 32x32 images, with batch normalisation")
     for name in LAYOUTS
@@ -29,7 +31,7 @@ MODELS: dict[str, tuple[Callable[..., nn.Module], str]] = {
 def check_model(name: str) -> str:
     """`name` where it is in the registry or has the form "module:function"."""
     if name not in MODELS and ":" not in str(name):
-        raise unknown_name("model", name, MODELS)
+        raise unknown_name("model", name, [*MODELS, OWN_MODEL])
     return name
 
 

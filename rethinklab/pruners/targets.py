@@ -57,6 +57,8 @@ def resolve_target(target: Any, method: str, architecture: str | None,
         known = PUBLISHED.get((method, architecture or ""), {})
         if target not in known:
             network = architecture or "this network"
+            if target.replace(".", "", 1).isdigit():
+                raise PlanError(f"target {target!r} is a text; give the number {target}.")
             if not known:
                 raise PlanError(f"there is no published target {target!r} of method {method} for "
                                 f"{network}; give a ratio such as 0.5 or {{layer: width}}.")
