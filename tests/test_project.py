@@ -89,7 +89,8 @@ def test_documented_commands_exist_with_their_options(line):
     arguments = shlex.split(line)[1:]
     context = group.make_context("rethinklab", arguments)
     name, command, rest = group.resolve_command(context, arguments)
-    command.make_context(name, rest, parent=context)  # an unknown option raises
+    parsed = command.make_context(name, rest, parent=context)  # an unknown option raises
+    assert parsed.info_name == arguments[0]
 
 
 def test_documented_make_targets_exist():

@@ -214,7 +214,10 @@ def test_bfloat16_trains_float32_weights(small, tiny_vgg):
 def test_a_single_left_over_image_trains(digits, tiny_vgg):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        fit(tiny_vgg, digits.subset(129, 10), recipe=rl.Recipe(epochs=1, lr=0.01))
+        result = fit(tiny_vgg, digits.subset(129, 10), recipe=rl.Recipe(epochs=1, lr=0.01))
+    moments = [m.num_batches_tracked for m in result.model.modules()
+               if isinstance(m, nn.BatchNorm2d)]
+    assert {int(steps) for steps in moments} == {2}  # 64 images, then 65
 
 
 @pytest.mark.parametrize(("change", "says"), [

@@ -127,8 +127,7 @@ def sentence(c: PairedComparison) -> str:
         why = ("one pair says nothing about the spread" if c.n == 1 else
                "the differences are all alike, so their spread cannot be estimated")
         return f"{head} ({pairs}). Verdict: not decided at this n; {why}."
-    head += f" (95 % t interval {c.low:+.2f} to {c.high:+.2f}, {pairs})." if c.alpha == ALPHA else (
-        f" ({1 - c.alpha:.0%} t interval {c.low:+.2f} to {c.high:+.2f}, {pairs}).")
+    head += f" ({100 * (1 - c.alpha):g} % t interval {c.low:+.2f} to {c.high:+.2f}, {pairs})."
     verdict = {
         "equivalent": f"equivalent within {c.margin:g} points (two one-sided tests, "
                       f"p = {c.p_equivalence:.3f})",
@@ -137,9 +136,8 @@ def sentence(c: PairedComparison) -> str:
         "not decided": f"not decided at this n: neither a difference nor equivalence within "
                        f"{c.margin:g} points (p = {c.p_equivalence:.2f}) is shown",
     }[c.verdict]
-    text = f"{head} Verdict: {verdict}. Exact sign-flip p = {c.p_signflip:.3g}"
-    if c.n > MOST_EXACT_PAIRS:
-        text = text.replace("Exact sign-flip", "Sign-flip")
+    kind = "Exact sign-flip" if c.n <= MOST_EXACT_PAIRS else "Sign-flip"
+    text = f"{head} Verdict: {verdict}. {kind} p = {c.p_signflip:.3g}"
     if c.smallest_p > c.alpha:
         text += (f", the least that {pairs} can give being {c.smallest_p:.3g}: with fewer than "
                  f"{pairs_needed(c.alpha)} pairs this test cannot reach {c.alpha:g}, and the "

@@ -30,13 +30,11 @@ LAYERS = (nn.modules.conv._ConvNd, nn.Linear)
 class Prunable:
     """A layer whose output channels can be removed one by one.
 
-    name: as in `model.named_modules()`. width: number of output channels. touched: what is cut
-    along with them: normalisations, depthwise convolutions, the inputs of the layers that read.
+    name: as in `model.named_modules()`. width: number of output channels.
     """
 
     name: str
     width: int
-    touched: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -99,7 +97,7 @@ class ChannelGraph:
             if reason:
                 left_alone[name] = reason
             else:
-                prunable[name] = Prunable(name, out_width(module), self._touched(module))
+                prunable[name] = Prunable(name, out_width(module))
         return Survey(prunable, left_alone)
 
     def members(self, module: nn.Module,
@@ -154,10 +152,6 @@ class ChannelGraph:
             shown = ", ".join(sorted(set(others))[:2])
             return f"shares its channels through a sum with {shown}"
         return None
-
-    def _touched(self, module: nn.Module) -> tuple[str, ...]:
-        parts = [node.module for node, _, _ in self.members(module, range(out_width(module)))]
-        return tuple(self.names[p] for p in parts if p in self.names and p is not module)
 
 
 def survey(model: nn.Module, input_shape: Shape) -> Survey:
