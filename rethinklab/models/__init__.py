@@ -15,16 +15,50 @@ from typing import Any
 from torch import nn
 
 from rethinklab.errors import ConfigError, unknown_name
-from rethinklab.models.vgg import LAYOUTS, build_vgg
+from rethinklab.models import densenet, preresnet, published, resnet, vgg
 from rethinklab.seeds import global_stream
 
 __all__ = ["MODELS", "build_model", "check_model", "source_digest"]
 
 OWN_MODEL = "or your own as package.module:function"
 
-MODELS: dict[str, tuple[Callable[..., nn.Module], str]] = {
-    name: (partial(build_vgg, name), f"VGG-{name[3:]} for 32x32 images, with batch normalisation")
-    for name in LAYOUTS
+
+def _on_torchvision(function: str, name: str, **settings: Any) -> nn.Module:
+    """The network that `function` of the module `imagenet` builds; torchvision loads now."""
+    module = importlib.import_module("rethinklab.models.imagenet")
+    return getattr(module, function)(name, **settings)
+
+
+Builder = Callable[..., nn.Module]
+
+MODELS: dict[str, tuple[Builder, str]] = {
+    **{name: (partial(vgg.build_vgg, name),
+              f"VGG-{name[3:]} for 32x32 images, with batch normalisation")
+       for name in vgg.LAYOUTS},
+    **{name: (partial(resnet.build_resnet, name),
+              f"ResNet-{depth} for 32x32 images, basic blocks")
+       for name, depth in resnet.DEPTHS.items()},
+    **{name: (partial(preresnet.build_preresnet, name),
+              f"Pre-activation ResNet-{depth} for 32x32 images, bottleneck blocks")
+       for name, depth in preresnet.DEPTHS.items()},
+    "densenet40": (partial(densenet.build_densenet, "densenet40"),
+                   "DenseNet-40 for 32x32 images, growth 12"),
+    "densenet_bc100": (partial(densenet.build_densenet, "densenet_bc100"),
+                       "DenseNet-BC-100 for 32x32 images, growth 12, bottleneck layers"),
+    **{name: (partial(_on_torchvision, "build_resnet", name),
+              f"ResNet-{name[6:]} for ImageNet, torchvision's")
+       for name in ("resnet18", "resnet34", "resnet50")},
+    **{f"vgg{depth}_bn": (partial(_on_torchvision, "build_vgg", f"vgg{depth}"),
+                          f"VGG-{depth} for ImageNet, torchvision's, with batch normalisation")
+       for depth in (11, 16)},
+    **{f"imagenet_vgg{depth}": (
+        partial(_on_torchvision, "build_vgg", f"vgg{depth}", batch_norm=False),
+        f"VGG-{depth} for ImageNet, torchvision's, without batch normalisation")
+       for depth in (11, 16)},
+    "preresnet50": (preresnet.build_preresnet50,
+                    "Pre-activation ResNet-50 for ImageNet, of sparse structure selection"),
+    **{name: (partial(published.build_published, name), text)
+       for name, text in published.DESCRIPTIONS.items()},
 }
 
 
@@ -41,7 +75,7 @@ def build_model(name: str, *, num_classes: int = 10, width: float = 1.0, seed: i
 
     name: from the registry, or "package.module:function" for your own, which is called with
     num_classes (and width, where it is not 1) and the options. width: multiplies all widths.
-    options: of the family, such as in_channels, or for VGG variant and widths.
+    options: of the family, such as in_channels, variant or widths; see the builders.
     Raises ConfigError for an unknown name or a value that the network cannot take.
     """
     if isinstance(num_classes, bool) or not isinstance(num_classes, int) or num_classes < 2:

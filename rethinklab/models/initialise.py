@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from rethinklab.errors import PlanError
 from rethinklab.seeds import global_stream
@@ -44,6 +45,37 @@ def reinitialise(model: nn.Module, seed: int,
     return fresh
 
 
+def draw_weights(model: nn.Module, *, fan: str = "out", gamma: float = 1.0,
+                 hidden_gamma: float = 1.0, linear: str = "uniform") -> None:
+    """Draw all weights of `model` anew from the global generator: the study's rules, in place.
+
+    Convolutions: normal, std sqrt(2 / (kernel area * channels)) of the "out" or "in" channels
+    that `fan` names, bias 0. Batch normalisations: scale `gamma` after a convolution and
+    `hidden_gamma` after a linear layer, shift 0, fresh statistics. Linear layers: "uniform" as
+    torch draws them, "small" normal with std 0.01 and bias 0, or "he" normal with std
+    sqrt(2 / inputs) and bias 0.
+    Source: the released code of Liu et al. (ICLR 2019) and He et al. (ICCV 2015).
+    """
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            channels = module.out_channels if fan == "out" else module.in_channels
+            area = math.prod(module.kernel_size)
+            nn.init.normal_(module.weight, 0.0, math.sqrt(2.0 / (area * channels)))
+        elif isinstance(module, (nn.BatchNorm2d, nn.BatchNorm1d)):
+            module.reset_parameters()
+            nn.init.constant_(module.weight,
+                              gamma if isinstance(module, nn.BatchNorm2d) else hidden_gamma)
+        elif isinstance(module, nn.Linear) and linear == "uniform":
+            module.reset_parameters()
+        elif isinstance(module, nn.Linear):
+            std = 0.01 if linear == "small" else math.sqrt(2.0 / module.in_features)
+            nn.init.normal_(module.weight, 0.0, std)
+        bias_is_zero = isinstance(module, nn.Conv2d) or (
+            isinstance(module, nn.Linear) and linear != "uniform")
+        if bias_is_zero and isinstance(module.bias, nn.Parameter):
+            nn.init.zeros_(module.bias)
+
+
 def initialisation_differs(model: nn.Module, tolerance: float = 0.25) -> list[str]:
     """Layers of the untrained `model` whose weights spread otherwise after `reinitialise`.
 
@@ -58,3 +90,23 @@ def initialisation_differs(model: nn.Module, tolerance: float = 0.25) -> list[st
             if abs(after - before) > tolerance * max(before, after):
                 odd.append(name)
     return odd
+
+
+def sparse_initialise(model: nn.Module, masks: Mapping[str, Tensor], seed: int) -> None:
+    """Draw each masked convolution of `model` anew, in place: normal with standard deviation
+    sqrt(2 / n), n the living weights for each input channel that is read at all.
+
+    For a dense layer that is the usual rule sqrt(2 / (k * k * out_channels)); a sparse one starts
+    larger by 1 / sqrt(density), so that its outputs have the scale of the dense layer's.
+    masks: parameter name to a boolean tensor; drawn from the seed's "sparse" stream.
+    Source: Liu et al. (ICLR 2019), section 4.3 and the released code.
+    """
+    with torch.no_grad(), global_stream(seed, "sparse"):
+        for name, module in model.named_modules():
+            mask = masks.get(f"{name}.weight")
+            if mask is None or not isinstance(module, nn.modules.conv._ConvNd):
+                continue
+            read = int(mask.flatten(2).any(2).any(0).sum())
+            living = int(mask.sum())
+            if living:
+                nn.init.normal_(module.weight, 0.0, math.sqrt(2.0 * read / living))

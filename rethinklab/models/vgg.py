@@ -6,14 +6,15 @@ with a hidden layer; Liu et al. (ICLR 2019) and its released code for the varian
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from rethinklab.errors import ConfigError, unknown_name
+from rethinklab.errors import unknown_name
+from rethinklab.models.initialise import draw_weights
+from rethinklab.models.widths import explicit, scale
 
 POOL = "M"
 LAYOUTS: dict[str, tuple[int | str, ...]] = {
@@ -79,21 +80,7 @@ class VGG(nn.Module):
 
         Convolutions: normal, std sqrt(2 / (9 * fan)). Linear: normal, std 0.01, bias 0.
         """
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                height, width = module.kernel_size
-                fan = module.out_channels if self.variant.fan == "out" else module.in_channels
-                nn.init.normal_(module.weight, 0.0, math.sqrt(2.0 / (height * width * fan)))
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
-            elif isinstance(module, nn.BatchNorm2d):
-                module.reset_parameters()
-                nn.init.constant_(module.weight, self.variant.gamma)
-            elif isinstance(module, nn.BatchNorm1d):
-                module.reset_parameters()
-            elif isinstance(module, nn.Linear):
-                nn.init.normal_(module.weight, 0.0, 0.01)
-                nn.init.zeros_(module.bias)
+        draw_weights(self, fan=self.variant.fan, gamma=self.variant.gamma, linear="small")
 
     def forward(self, images: Tensor) -> Tensor:
         return self.classifier(torch.flatten(self.pool(self.features(images)), 1))
@@ -110,15 +97,7 @@ def build_vgg(name: str, num_classes: int = 10, width: float = 1.0, in_channels:
     if widths is None:
         scaled = [scale(int(entry), width) for entry in layout if entry != POOL]
     else:
-        scaled = [int(entry) for entry in widths]
-        expected = sum(entry != POOL for entry in layout)
-        if len(scaled) != expected or min(scaled, default=0) < 1:
-            raise ConfigError(f"{name} needs {expected} widths of 1 or more, got {list(widths)}.")
+        scaled = explicit(widths, sum(entry != POOL for entry in layout), name)
     supply = iter(scaled)
     filled = [entry if entry == POOL else next(supply) for entry in layout]
     return VGG(filled, num_classes, in_channels, scale(HIDDEN, width), variant)
-
-
-def scale(channels: int, width: float) -> int:
-    """`channels` times the width multiplier, at least 1."""
-    return max(1, int(channels * width))

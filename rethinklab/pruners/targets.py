@@ -3,17 +3,60 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rethinklab.errors import PlanError, unknown_name
 
 Asked = dict[str, "float | int"]
 
-# Published targets as the share of filters removed from the n-th convolution, counted from 1.
-# Source: Li et al. (ICLR 2017), Table 2 for VGG-16-A; the released code of Liu et al. (2019).
+def _basic_blocks(blocks: Sequence[int], shares: Sequence[float],
+                  skipped: Sequence[int]) -> dict[int, float]:
+    """Shares removed from the first convolution of each basic block of a residual network.
+
+    blocks, shares: number of blocks and share of each stage. skipped: convolutions left alone, by
+    the published numbers, which count the 3x3 convolutions and the stem from 1, so that block n
+    has number 2n.
+    """
+    by_block = [share for count, share in zip(blocks, shares, strict=True) for _ in range(count)]
+    return {n: share for n, share in enumerate(by_block, 1) if share and 2 * n not in skipped}
+
+
+def _down_to(kept: Sequence[int], widths: Sequence[int]) -> dict[int, float]:
+    """Shares that leave `kept` of `widths` channels, layer by layer."""
+    return {n: 1 - left / width for n, (left, width) in
+            enumerate(zip(kept, widths, strict=True), 1) if left < width}
+
+
+_VGG_16 = (64, 64, 128, 128, *[256] * 3, *[512] * 6)
+_RESNET_34 = ((3, 4, 6, 3), (2, 8, 14, 16, 26, 28, 30, 32))  # blocks, and skipped by A and B
+_RESNET_50 = range(2, 2 + 2 * 16)  # two a bottleneck, after the stem, which stays whole
+
+# Published targets as the share of filters removed from the n-th prunable convolution, counted
+# from 1. Sources: Li et al. (ICLR 2017), Table 2 for VGG-16-A; the released code of Liu et al.
+# (ICLR 2019) for all; Luo et al. (ICCV 2017) and He, Zhang & Sun (ICCV 2017) for theirs.
 PUBLISHED: dict[tuple[str, str], dict[str, dict[int, float]]] = {
     ("l1", "vgg16"): {"A": {1: 0.5, **dict.fromkeys(range(8, 14), 0.5)}},
+    ("l1", "resnet56"): {
+        "A": _basic_blocks((9, 9, 9), (0.1, 0.1, 0.1), (16, 20, 38, 54)),
+        "B": _basic_blocks((9, 9, 9), (0.6, 0.3, 0.1), (16, 18, 20, 34, 38, 54)),
+    },
+    ("l1", "resnet110"): {
+        "A": _basic_blocks((18, 18, 18), (0.5, 0, 0), (36,)),
+        "B": _basic_blocks((18, 18, 18), (0.5, 0.4, 0.3), (36, 38, 74)),
+    },
+    ("l1", "resnet34"): {
+        "A": _basic_blocks(_RESNET_34[0], (0.3, 0.3, 0.3, 0), _RESNET_34[1]),
+        "B": _basic_blocks(_RESNET_34[0], (0.5, 0.6, 0.4, 0), _RESNET_34[1]),
+    },
+    ("thinet", "resnet50"): {
+        kept: dict.fromkeys(_RESNET_50, 1 - int(kept) / 100)
+        for kept in ("30", "50", "70")
+    },
+    ("thinet", "imagenet_vgg16"): {"conv": dict.fromkeys(range(1, 11), 0.5)},
+    ("regression", "imagenet_vgg16"): {
+        "5x": _down_to((24, 22, 41, 51, 108, 89, 111, 184, 276, 228, 512, 512, 512), _VGG_16),
+    },
 }
 
 
