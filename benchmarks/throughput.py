@@ -19,6 +19,7 @@ import rethinklab as rl
 from rethinklab.data.batches import TrainingBatches
 from rethinklab.trainers.callbacks import TrainState
 from rethinklab.trainers.loop import _epoch, pick_device
+from rethinklab.trainers.step import make_step
 
 
 def wait(device: torch.device) -> None:
@@ -46,7 +47,9 @@ def main() -> None:
     optimizer = torch.optim.SGD(model.parameters(), 0.01, momentum=0.9, weight_decay=1e-4,
                                 fused=True)
     batches = TrainingBatches(data, options.batch_size, seed=0)
-    state = TrainState(model, optimizer, rl.Recipe(), len(batches))
+    recipe = rl.Recipe(batch_size=options.batch_size)
+    state = TrainState(model, optimizer, recipe, len(batches), range(1))
+    step = make_step(state, options.precision, [], device)
     images, labels = next(iter(batches.epoch(0)))
 
     def bare() -> None:
@@ -58,7 +61,7 @@ def main() -> None:
             optimizer.step()
 
     def ours() -> None:
-        _epoch(state, batches, options.precision, [])
+        _epoch(state, batches, step, [])
 
     def augment() -> None:
         for _ in batches.epoch(0):

@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 from torch import nn
 from torchvision.transforms import v2
 
-from rethinklab.data.batches import TrainingBatches, batch_bounds, crop, plain_batches
+from rethinklab.data.batches import (
+    TrainingBatches,
+    balanced_sample,
+    batch_bounds,
+    calibration_batch,
+    crop,
+    plain_batches,
+)
+from rethinklab.errors import ConfigError
 from rethinklab.trainers.evaluate import score
 
 
@@ -112,3 +120,45 @@ def test_accuracy_is_the_fraction_right(small):
     labels[:25] = (labels[:25] + 1) % 10
     accuracy, _ = score(Oracle(labels), plain_batches(small, small.test, 33))
     assert accuracy == (101 - 25) / 101
+
+
+@pytest.mark.parametrize("group", [2, 3, 64])
+def test_augmenting_several_batches_at_once_changes_no_image(small, group):
+    data = replace(small, pad=4, flip=True)
+    one, many = (list(TrainingBatches(data, 30, 2, group=g).epoch(1)) for g in (1, group))
+    assert len(one) == len(many) == 7
+    for (images, labels), (images_too, labels_too) in zip(one, many, strict=True):
+        assert torch.equal(images, images_too)
+        assert torch.equal(labels, labels_too)
+        assert images_too.is_contiguous(memory_format=torch.channels_last)
+
+
+@given(labels=st.lists(st.integers(0, 5), min_size=1, max_size=60), seed=st.integers(0, 2**31 - 1),
+       data=st.data())
+def test_a_calibration_sample_takes_turns_between_classes(labels, seed, data):
+    count = data.draw(st.integers(1, len(labels)))
+    labels = torch.tensor(labels)
+    index = balanced_sample(labels, count, seed)
+    assert len(set(index.tolist())) == count
+    have, taken = (torch.bincount(part, minlength=6) for part in (labels, labels[index]))
+    left = taken < have  # classes that could have given one more
+    assert not left.any() or taken.max() - taken[left].min() <= 1
+
+
+def test_a_calibration_batch_is_plain_training_images(small):
+    images, labels = calibration_batch(small, 25, seed=4)
+    assert images.shape == (25, 3, 32, 32)
+    assert sorted(labels.bincount().tolist()) == [2] * 5 + [3] * 5
+    plain, _ = next(plain_batches(small, small.train))
+    for image, label in zip(images, labels, strict=True):
+        place = (plain == image).flatten(1).all(1).nonzero().flatten()
+        assert small.train.labels[place[0]] == label
+    again, other = (calibration_batch(small, 25, seed=s)[0] for s in (4, 5))
+    assert torch.equal(images, again)
+    assert not torch.equal(images, other)
+
+
+@pytest.mark.parametrize("count", [0, 199, 2.5, True])
+def test_a_calibration_batch_of_too_many_images_is_an_error(small, count):
+    with pytest.raises(ConfigError, match="cannot take"):
+        calibration_batch(small, count)

@@ -14,6 +14,9 @@ from rethinklab.trainers.regimes import REGIMES
 PAPER = rl.Recipe()
 
 
+IMAGENET = rl.Recipe(epochs=90, batch_size=256, milestones=(), step=1 / 3, finetune_epochs=20)
+
+
 @pytest.mark.parametrize(("ratio", "epochs", "milestones"), [
     (1.5190, 243, (121, 182)),  # VGG-16-A
     (1.1157, 178, (89, 133)), (1.3791, 220, (110, 165)),  # ResNet-56-A, -B
@@ -21,6 +24,56 @@ PAPER = rl.Recipe()
 def test_scratch_b_has_the_published_epochs_and_milestones(ratio, epochs, milestones):
     budget = REGIMES["scratch-b"].budget(PAPER, ratio)
     assert (budget.epochs, budget.drops) == (epochs, milestones)
+
+
+@pytest.mark.parametrize(("ratio", "epochs", "drops"), [
+    (1.1816, 106, (35, 70, 105)), (1.3164, 118, (39, 78, 117)),  # ResNet-34-A, -B
+    (3.23, 180, (60, 120)), (3.31, 180, (60, 120)), (15.4, 180, (60, 120)),  # VGG-Conv, GAP, Tiny
+    (3.48, 180, (60, 120)), (2.24, 180, (60, 120)), (4.40, 180, (60, 120)),  # ThiNet-30, -50, 5x
+    (2.0, 180, (60, 120)),
+    (1.569, 141, (47, 94)),  # ThiNet-70
+    (1.495, 134, (44, 88, 132))])  # ResNet-2x
+def test_scratch_b_on_imagenet_has_the_published_epochs_and_a_third_decay(ratio, epochs, drops):
+    budget = REGIMES["scratch-b-capped"].budget(IMAGENET, ratio)
+    assert (budget.epochs, budget.drops) == (epochs, drops)
+    rates = [budget.lr_at(epoch) for epoch in range(epochs)]
+    step = int(epochs / 3)
+    assert rates == pytest.approx([0.1 * 0.1 ** (epoch // step) for epoch in range(epochs)])
+
+
+@pytest.mark.parametrize(("ratio", "epochs", "drops"), [
+    (1.1775, 117, (35, 70, 105)), (1.4513, 145, (43, 86, 129)), (1.7951, 179, (53, 106, 159))])
+def test_scratch_b_of_sparse_structure_selection(ratio, epochs, drops):
+    base = rl.Recipe(epochs=100, milestones=(), step=0.3)
+    assert base.drops == (30, 60, 90)
+    budget = REGIMES["scratch-b"].budget(base, ratio)
+    assert (budget.epochs, budget.drops) == (epochs, drops)
+
+
+def test_fine_tuning_on_imagenet_has_the_last_rate_of_the_large_network():
+    assert (IMAGENET.drops, IMAGENET.last_lr) == ((30, 60), 0.001)
+    budget = REGIMES["finetune"].budget(IMAGENET, 1.5)
+    assert (budget.epochs, budget.drops, budget.step) == (20, (), None)
+    assert {budget.lr_at(epoch) for epoch in range(20)} == {0.001}
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 3])
+def test_a_step_schedule_of_very_few_epochs_starts_with_the_full_rate(epochs):
+    assert rl.Recipe(epochs=epochs, milestones=(), step=1 / 3).lr_at(0) == 0.1
+
+
+def test_a_younger_field_changes_no_old_identity():
+    assert "step" not in PAPER.identity()
+    assert PAPER.identity()["epochs"] == 160
+    assert IMAGENET.identity()["step"] == 1 / 3
+    assert rl.Recipe(**IMAGENET.identity()) == IMAGENET
+
+
+def test_addresses_are_those_of_the_first_release():
+    trial = rl.Trial({"name": "digits"}, "f" * 16, 10, "vgg16", {}, "l1", {}, "A", "scratch-b", 0,
+                     rl.Recipe())
+    large, _, _ = trial.stages
+    assert large.address == "large-9a9753686f30e4ed"
 
 
 def test_scratch_b_of_the_real_vgg_16_a(digits):
@@ -67,7 +120,8 @@ def test_a_run_of_one_epoch_has_the_full_learning_rate():
     {"nesterov": True, "momentum": 0.0},
     {"epochs": 0}, {"epochs": 2.5}, {"lr": -1}, {"lr": float("nan")}, {"batch_size": True},
     {"momentum": 1.5}, {"milestones": (0.75, 0.5)}, {"milestones": (1.5,)},
-    {"finetune_epochs": 0}])
+    {"finetune_epochs": 0}, {"step": 0.5}, {"step": 0, "milestones": ()},
+    {"step": 1.5, "milestones": ()}, {"step": True, "milestones": ()}])
 def test_values_out_of_range_are_named(wrong):
     with pytest.raises(ConfigError, match=next(iter(wrong))):
         rl.Recipe(**wrong)

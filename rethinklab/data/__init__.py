@@ -4,21 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from rethinklab.data.cifar import load_cifar10, load_cifar100
 from rethinklab.data.digits import load as load_digits
 from rethinklab.data.folder import load as load_folder
+from rethinklab.data.imagenet import load as load_imagenet
 from rethinklab.data.images import ImageData, Images
+from rethinklab.data.streamed import AnyData, StreamedData
 from rethinklab.errors import ConfigError, unknown_name
 
-__all__ = ["DATASETS", "ImageData", "Images", "check_dataset", "load_data"]
+__all__ = ["DATASETS", "AnyData", "ImageData", "Images", "StreamedData", "check_dataset",
+           "load_data"]
 
-DATASETS: dict[str, tuple[Callable[..., ImageData], str]] = {
+# Any: to its user a streamed task is like one in memory, and few need to know which it is
+DATASETS: dict[str, tuple[Callable[..., Any], str]] = {
     "digits": (load_digits, "handwritten digits in 32x32 scenes, embedded; needs no download"),
     "cifar10": (load_cifar10, "CIFAR-10 through torchvision, downloaded once"),
     "cifar100": (load_cifar100, "CIFAR-100 through torchvision, downloaded once"),
     "folder": (load_folder, "folder:PATH, your own images, one sub-folder a class"),
+    "imagenet": (load_imagenet, "imagenet:PATH, a tree with train and val, streamed from disk"),
 }
+WITH_PATH = ("folder", "imagenet")
 
 
 def check_dataset(name: str) -> str:
@@ -27,28 +34,30 @@ def check_dataset(name: str) -> str:
     if kind not in DATASETS and Path(str(name)).expanduser().is_dir():
         raise ConfigError(f"dataset {name!r} is a folder; say folder:{name}.")
     if kind not in DATASETS:
-        raise unknown_name("dataset", name, [n if n != "folder" else "folder:PATH"
+        raise unknown_name("dataset", name, [f"{n}:PATH" if n in WITH_PATH else n
                                              for n in DATASETS])
-    if kind == "folder" and not path:
-        raise ConfigError("dataset 'folder' needs a path, for example folder:~/my-images.")
-    if kind != "folder" and path:
+    if kind in WITH_PATH and not path:
+        raise ConfigError(f"dataset {kind!r} needs a path, for example {kind}:~/my-images.")
+    if kind not in WITH_PATH and path:
         raise ConfigError(f"dataset {kind!r} takes no path, but {path!r} was given.")
     return name
 
 
 def load_data(name: str, *, root: str | Path | None = None, size: int | None = None,
               seed: int = 0) -> ImageData:
-    """Load a classification task as uint8 tensors.
+    """Load a classification task as uint8 tensors; "imagenet:PATH" gives a `StreamedData`, which
+    offers the same to training, testing and pruning and leaves the images in their files.
 
-    name: "digits", "cifar10", "cifar100" or "folder:PATH". root: where CIFAR lies or is
-    downloaded to (else $RETHINKLAB_DATA, else ~/.cache/rethinklab/data). size: side in pixels,
-    for a folder. seed: of the split of a folder that has no test part.
+    name: "digits", "cifar10", "cifar100", "folder:PATH" or "imagenet:PATH". root: where CIFAR
+    lies or is downloaded to (else $RETHINKLAB_DATA, else ~/.cache/rethinklab/data). size: side in
+    pixels, for a folder or imagenet. seed: of the split of a folder that has no test part.
     Raises ConfigError for an unknown name, DataError where images are missing or unreadable.
     """
     kind, _, path = check_dataset(name).partition(":")
     loader = DATASETS[kind][0]
-    if kind == "folder":
+    if kind in WITH_PATH:
         return loader(path, size=size, seed=seed)
     if size is not None:
-        raise ConfigError(f"size applies to folders; {kind} images have a size of their own.")
+        raise ConfigError(f"size applies to folders and imagenet; {kind} images have a size of "
+                          "their own.")
     return loader(root=root)

@@ -2,20 +2,30 @@
 
 Crop, flip and normalisation are tensor operations on whole batches, on the device. The random
 numbers of an epoch are drawn on the CPU and moved over once, so that an epoch is the same on
-every device and no step waits for a transfer.
+every device and no step waits for a transfer. How the batches of a task come, from memory or
+from files, is decided here and nowhere else.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad as pad_pixels
 
 from rethinklab.data.images import ImageData, Images
+from rethinklab.data.streamed import AnyData, FileImages, StreamedData, read_batches
 from rethinklab.errors import ConfigError
 from rethinklab.seeds import generator
+
+Batch = tuple[Tensor, Tensor]
+GROUPED = 64  # batches augmented at once on a GPU, whose kernels are then worth their start
+GROUPED_VALUES = 2**24  # at most so many bytes of pixels at once
+STREAMED = 250  # images in a test batch that is read from files
+TESTED = {"cpu": 500, "cuda": 1000}  # images in a test batch
 
 
 def batch_bounds(count: int, batch_size: int) -> list[tuple[int, int]]:
@@ -40,7 +50,7 @@ class Normalise:
     times faster on a CPU than broadcasting over three channels.
     """
 
-    def __init__(self, data: ImageData, device: torch.device | str) -> None:
+    def __init__(self, data: AnyData, device: torch.device | str) -> None:
         width = data.input_shape[2]
         mean = torch.tensor(data.mean, device=device).repeat(width)
         std = torch.tensor(data.std, device=device).repeat(width)
@@ -52,28 +62,39 @@ class Normalise:
 
 
 class TrainingBatches:
-    """The training images of a task, shuffled and augmented anew each epoch by (seed, epoch)."""
+    """The training images of a task, shuffled and augmented anew each epoch by (seed, epoch).
 
-    def __init__(self, data: ImageData, batch_size: int, seed: int) -> None:
+    group: how many batches are augmented at once, which changes speed and memory and no image;
+    by default one on a CPU and as many as is useful on a GPU.
+    """
+
+    def __init__(self, data: ImageData, batch_size: int, seed: int,
+                 group: int | None = None) -> None:
         self.data, self.seed = data, seed
         self.bounds = batch_bounds(len(data.train), batch_size)
         self.pixels = _channels_last(data.train)
         self.normalise = Normalise(data, self.pixels.device)
+        if group is None:
+            fitting = GROUPED_VALUES // (batch_size * math.prod(data.input_shape))
+            group = max(1, min(GROUPED, fitting)) if self.pixels.is_cuda else 1
+        self.group = group
 
     def __len__(self) -> int:
         return len(self.bounds)
 
-    def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def epoch(self, epoch: int) -> Iterator[Batch]:
         """Float32 (B, C, H, W) and int64 (B,) on the data's device, every image once."""
         count, device, pad = len(self.data.train), self.pixels.device, self.data.pad
         order = torch.randperm(count, generator=generator(self.seed, "order", epoch)).to(device)
         draws = generator(self.seed, "augment", epoch)
         shifts = torch.randint(0, 2 * pad + 1, (2, count), generator=draws).to(device)
         mirrored = (torch.rand(count, generator=draws) < 0.5).nonzero().flatten()
-        edges = torch.tensor([start for start, _ in self.bounds] + [count])
+        groups = [self.bounds[i : i + self.group] for i in range(0, len(self.bounds), self.group)]
+        edges = torch.tensor([group[0][0] for group in groups] + [count])
         cuts = torch.searchsorted(mirrored, edges).tolist()
         mirrored = mirrored.to(device)
-        for number, (start, end) in enumerate(self.bounds):
+        for number, group in enumerate(groups):
+            start, end = group[0][0], group[-1][1]
             index = order[start:end]
             pixels = self.pixels.index_select(0, index)
             if pad:
@@ -81,7 +102,10 @@ class TrainingBatches:
             if self.data.flip:
                 chosen = mirrored[cuts[number] : cuts[number + 1]] - start
                 pixels[chosen] = pixels.index_select(0, chosen).flip(2)
-            yield self.normalise(pixels), self.data.train.labels.index_select(0, index)
+            images = self.normalise(pixels)
+            labels = self.data.train.labels.index_select(0, index)
+            for first, last in group:
+                yield images[first - start : last - start], labels[first - start : last - start]
 
 
 def crop(pixels: Tensor, top: Tensor, left: Tensor, pad: int) -> Tensor:
@@ -101,13 +125,100 @@ def crop(pixels: Tensor, top: Tensor, left: Tensor, pad: int) -> Tensor:
 
 
 def plain_batches(data: ImageData, images: Images,
-                  batch_size: int = 500) -> Iterator[tuple[Tensor, Tensor]]:
+                  batch_size: int = 500) -> Iterator[Batch]:
     """`images` in order, normalised as `data` says and nothing else."""
     normalise = Normalise(data, images.pixels.device)
     for start in range(0, len(images), batch_size):
         part = Images(images.pixels[start : start + batch_size],
                       images.labels[start : start + batch_size])
         yield normalise(_channels_last(part)), part.labels
+
+
+class StreamedBatches:
+    """The training images of a task on disk, shuffled and augmented anew by (seed, epoch)."""
+
+    def __init__(self, data: StreamedData, batch_size: int, seed: int) -> None:
+        self.data, self.seed = data, seed
+        self.bounds = batch_bounds(len(data.train), batch_size)
+        self.normalise = Normalise(data, data.device)
+
+    def __len__(self) -> int:
+        return len(self.bounds)
+
+    def epoch(self, epoch: int) -> Iterator[Batch]:
+        """Float32 (B, C, H, W) and int64 (B,) on the data's device, every image once."""
+        draws = generator(self.seed, "order", epoch)
+        order = torch.randperm(len(self.data.train), generator=draws).tolist()
+        chosen = [order[start:end] for start, end in self.bounds]
+        for pixels, labels in read_batches(self.data, self.data.train, chosen, (self.seed, epoch)):
+            yield self.normalise(pixels), labels
+
+
+def _plain_stream(data: StreamedData, images: FileImages,
+                  batches: list[list[int]]) -> Iterator[Batch]:
+    normalise = Normalise(data, data.device)
+    for pixels, labels in read_batches(data, images, batches):
+        yield normalise(pixels), labels
+
+
+class Batches(Protocol):
+    """What a training run goes through."""
+
+    data: Any
+
+    def __len__(self) -> int:
+        """Batches of an epoch."""
+
+    def epoch(self, epoch: int) -> Iterator[Batch]:
+        """The batches of one epoch, counted from 0."""
+
+
+def training_batches(data: AnyData, batch_size: int, seed: int) -> Batches:
+    """Shuffled, augmented batches of the training images, on the data's device."""
+    if isinstance(data, StreamedData):
+        return StreamedBatches(data, batch_size, seed)
+    return TrainingBatches(data, batch_size, seed)
+
+
+def test_batches(data: AnyData, device: torch.device | str) -> Iterator[Batch]:
+    """The test images in order, normalised and nothing else, on `device`."""
+    if isinstance(data, StreamedData):
+        every = range(len(data.test))
+        return _plain_stream(data.to(device), data.test, [
+            list(every[start : start + STREAMED]) for start in every[::STREAMED]])
+    kind = torch.device(device).type
+    return plain_batches(data, data.test.to(device), TESTED.get(kind, TESTED["cpu"]))
+
+
+def calibration_batch(data: AnyData, count: int, seed: int = 0) -> Batch:
+    """`count` training images without augmentation, as balanced over the classes as they allow.
+
+    For methods that look at activations. Drawn from the seed's "calibration" stream, so that the
+    same images come on every device. Returns float32 (count, C, H, W), normalised, and int64
+    (count,), where the task's images are. Raises ConfigError unless there are that many images.
+    """
+    index = balanced_sample(data.train.labels, count, seed)
+    if isinstance(data, StreamedData):
+        return next(_plain_stream(data, data.train, [index.tolist()]))
+    return next(plain_batches(data, data.train.take(index), count))
+
+
+def balanced_sample(labels: Tensor, count: int, seed: int) -> Tensor:
+    """Indices, int64 (count,), of different images: classes take turns, each in random order.
+
+    labels: int64 (N,). A class that runs out is passed over.
+    """
+    if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= len(labels):
+        raise ConfigError(f"cannot take {count!r} of {len(labels)} training images.")
+    draws = generator(seed, "calibration")
+    order = torch.randperm(len(labels), generator=draws)
+    order = order[labels.cpu()[order].argsort(stable=True)]  # class by class
+    sorted_labels = labels.cpu()[order]
+    classes = int(sorted_labels[-1]) + 1
+    starts = torch.searchsorted(sorted_labels, torch.arange(classes))
+    turn = torch.arange(len(labels)) - starts[sorted_labels]
+    place = torch.randperm(classes, generator=draws)[sorted_labels]
+    return order[(turn * classes + place).argsort()[:count]]
 
 
 def _channels_last(images: Images) -> Tensor:

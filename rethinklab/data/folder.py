@@ -43,12 +43,19 @@ def load(path: str | Path, size: int | None = None, seed: int = 0, cache: bool =
     Raises DataError for a folder without images, unreadable images, a single class, or images
     that differ in size while `size` is not given.
     """
-    if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 8):
-        raise ConfigError(f"size {size!r} must be a whole number of pixels, 8 or more.")
+    if size is not None:
+        check_size(size)
     try:
         return _load(Path(path).expanduser(), size, seed, cache)
     except (OSError, RuntimeError) as error:  # RuntimeError: ~ of an unknown user
         raise DataError(f"the images in {path} cannot be read ({error}).") from error
+
+
+def check_size(size: object) -> int:
+    """`size` as a side in pixels. Raises ConfigError unless it is a whole number, 8 or more."""
+    if isinstance(size, bool) or not isinstance(size, int) or size < 8:
+        raise ConfigError(f"size {size!r} must be a whole number of pixels, 8 or more.")
+    return size
 
 
 def _load(root: Path, size: int | None, seed: int, cache: bool) -> ImageData:
@@ -143,14 +150,19 @@ def _open_image(file: Path) -> Any:
         raise DataError(f"{file} cannot be read as an image; replace or remove it.") from error
 
 
+def open_rgb(file: Path) -> Any:
+    """The decoded PIL image, 8-bit RGB. Raises DataError for a file that is no intact image."""
+    with _open_image(file) as image:
+        try:
+            return _to_rgb(image, file)
+        except (OSError, SyntaxError, ValueError) as error:
+            raise DataError(f"{file} is damaged ({error}); replace or remove it.") from error
+
+
 def _read_image(file: Path, side: int) -> NDArray[np.uint8]:
     from PIL import Image, ImageOps
 
-    with _open_image(file) as image:
-        try:
-            rgb = _to_rgb(image, file)
-        except (OSError, SyntaxError, ValueError) as error:
-            raise DataError(f"{file} is damaged ({error}); replace or remove it.") from error
+    rgb = open_rgb(file)
     if rgb.size != (side, side):
         rgb = ImageOps.fit(rgb, (side, side), method=Image.Resampling.BILINEAR)
     return np.asarray(rgb)

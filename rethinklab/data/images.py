@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -119,22 +120,27 @@ class ImageData:
 
     def subset(self, train: int | None = None, test: int | None = None, seed: int = 0) -> ImageData:
         """A seeded random part of the task, for quick looks. Counts beyond the set are an error."""
-        def part(images: Images, count: int | None, stream: str) -> Images:
-            if count is None:
-                return images
-            if not 0 < count <= len(images):
-                raise ConfigError(f"cannot take {count} of {len(images)} {stream} images.")
-            order = torch.randperm(len(images), generator=generator(seed, "subset", stream))
-            return images.take(order[:count])
-
         return replace(self, name=f"{self.name} (subset)",
-                       train=part(self.train, train, "training"),
-                       test=part(self.test, test, "test"))
+                       train=random_part(self.train, train, "training", seed),
+                       test=random_part(self.test, test, "test", seed))
 
     def __repr__(self) -> str:
         c, h, w = self.input_shape
         return (f"ImageData({self.name!r}: {len(self.train):,} training and {len(self.test):,} "
                 f"test images, {c}x{h}x{w}, {self.num_classes} classes)")
+
+
+def random_part(images: Any, count: int | None, stream: str, seed: int) -> Any:
+    """`count` of the images, in the order of the seed's stream "subset/stream"; all for None.
+
+    images: anything with a length and `take`. Raises ConfigError where there are not so many.
+    """
+    if count is None:
+        return images
+    if not 0 < count <= len(images):
+        raise ConfigError(f"cannot take {count} of {len(images)} {stream} images.")
+    order = torch.randperm(len(images), generator=generator(seed, "subset", stream))
+    return images.take(order[:count])
 
 
 def stratified_split(labels: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor]:

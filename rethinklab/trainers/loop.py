@@ -6,16 +6,15 @@ import math
 import time
 from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch import nn
 
-from rethinklab.data import ImageData
-from rethinklab.data.batches import TrainingBatches
+from rethinklab.data import AnyData
+from rethinklab.data.batches import Batches, training_batches
 from rethinklab.errors import ConfigError, DivergenceError
 from rethinklab.seeds import check_seed, global_stream
 from rethinklab.trainers.callbacks import Callback, TrainState
@@ -23,6 +22,7 @@ from rethinklab.trainers.checkpoint import Checkpoint, run_key
 from rethinklab.trainers.evaluate import evaluate
 from rethinklab.trainers.progress import ProgressBar
 from rethinklab.trainers.recipe import Recipe
+from rethinklab.trainers.step import EagerStep, make_step
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,57 +41,86 @@ class TrainResult:
     test_accuracy: float
 
 
-def train(model: nn.Module, data: ImageData, recipe: Recipe | None = None, *, seed: int = 0,
+def train(model: nn.Module, data: AnyData, recipe: Recipe | None = None, *, seed: int = 0,
           device: str = "auto", precision: str = "fp32", callbacks: Sequence[Callback] = (),
-          checkpoint: str | Path | None = None, progress: bool = True) -> TrainResult:
+          checkpoint: str | Path | None = None, progress: bool = True, first_epoch: int = 0,
+          last_epoch: int | None = None, capture: bool = True) -> TrainResult:
     """Train a copy of `model` from the weights it has; the model given stays as it is.
 
     seed: of data order, augmentation and dropout. device: "auto" takes a GPU where there is one.
     precision: "bf16" computes in bfloat16 and keeps the weights in float32. checkpoint: a file
     from which a run that was stopped goes on, to the bit on a CPU; removed at the end. progress:
-    show a bar. Raises DivergenceError when the loss of an epoch is not finite.
+    show a bar. first_epoch, last_epoch: go through this part of the recipe's schedule only,
+    epochs counted from 0 and the last one excluded, with a fresh optimiser: for rewinding weights
+    or learning rates. capture: on a GPU, replay the steps from a CUDA graph, which changes a
+    result by no more than rounding (the variable RETHINKLAB_CAPTURE=0 forbids it everywhere).
+    Raises DivergenceError when the loss of an epoch is not finite, ConfigError for an option out
+    of range, such as a window without an epoch.
     """
     recipe = recipe or Recipe()
     check_seed(seed)
     if precision not in PRECISIONS:
         raise ConfigError(f"precision {precision!r} must be one of {', '.join(PRECISIONS)}.")
+    epochs = epoch_window(recipe, first_epoch, last_epoch)
     target = pick_device(device)
     check_fit(model, data)
     model = deepcopy(model).to(target, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    for callback in callbacks:
+        callback.prepare(model)
     data = data.to(target)
-    batches = TrainingBatches(data, recipe.batch_size, seed)
+    batches = training_batches(data, recipe.batch_size, seed)
     optimizer = torch.optim.SGD(model.parameters(), lr=recipe.lr, momentum=recipe.momentum,
                                 weight_decay=recipe.weight_decay, nesterov=recipe.nesterov,
                                 fused=target.type in ("cpu", "cuda"))
-    state = TrainState(model, optimizer, recipe, len(batches))
+    state = TrainState(model, optimizer, recipe, len(batches), epochs, epochs.start)
     watchers = list(callbacks)
     if checkpoint is not None:
-        keeper = Checkpoint(Path(checkpoint), run_key(model, asdict(recipe), seed, precision,
-                                                      data.fingerprint))
+        keeper = Checkpoint(Path(checkpoint), run_key(model, recipe.identity(), seed, precision,
+                                                      data.fingerprint, epochs))
         keeper.restore(state)
         watchers.append(keeper)
     if progress:
         watchers.append(ProgressBar())
-    _run(state, data, batches, seed, precision, watchers)
+    step = make_step(state, precision, watchers, target, capture)
+    _run(state, data, batches, seed, step, watchers)
+    for callback in reversed(callbacks):
+        callback.finish(model)
     if checkpoint is not None:
         Path(checkpoint).unlink(missing_ok=True)
     history = history_frame(state.history)
     return TrainResult(model, history, float(history["test_accuracy"].iloc[-1]))
 
 
-def _run(state: TrainState, data: ImageData, batches: TrainingBatches, seed: int, precision: str,
+def epoch_window(recipe: Recipe, first: int = 0, last: int | None = None) -> range:
+    """The epochs from `first` to before `last`, by default the recipe's end.
+
+    Raises ConfigError where there is none, or where they leave the recipe's schedule.
+    """
+    end = recipe.epochs if last is None else last
+    for name, value in (("first_epoch", first), ("last_epoch", end)):
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise ConfigError(f"{name} {value!r} must be a whole number.")
+    if not 0 <= first < end <= recipe.epochs:
+        raise ConfigError(f"first_epoch {first} and last_epoch {end} leave no epoch to train; "
+                          f"they must satisfy 0 <= first < last <= {recipe.epochs}.")
+    return range(first, end)
+
+
+def _run(state: TrainState, data: AnyData, batches: Batches, seed: int, step: EagerStep,
          watchers: Sequence[Callback]) -> None:
     for watcher in watchers:
         watcher.on_start(state)
     try:
-        for epoch in range(state.epoch, state.recipe.epochs):
+        for epoch in range(state.epoch, state.epochs.stop):
             state.epoch = epoch
             start = time.perf_counter()
             lr = state.recipe.lr_at(epoch)
             for group in state.optimizer.param_groups:
                 group["lr"] = lr
             with global_stream(seed, "dropout", epoch):
-                loss, accuracy = _epoch(state, batches, precision, watchers)
+                loss, accuracy = _epoch(state, batches, step, watchers)
+            for watcher in watchers:
+                watcher.before_test(state)
             test_accuracy, test_loss = evaluate(state.model, data)
             if not (math.isfinite(loss) and math.isfinite(test_loss)):
                 raise DivergenceError(
@@ -107,31 +136,21 @@ def _run(state: TrainState, data: ImageData, batches: TrainingBatches, seed: int
     finally:
         for watcher in watchers:
             watcher.on_end(state)
+        step.close()
 
 
-def _epoch(state: TrainState, batches: TrainingBatches, precision: str,
+def _epoch(state: TrainState, batches: Batches, step: EagerStep,
            watchers: Sequence[Callback]) -> tuple[float, float]:
     """One pass; (mean loss, fraction right) over its images, as they were met."""
-    model, optimizer = state.model, state.optimizer
-    model.train()
-    device = batches.pixels.device
-    losses = torch.zeros((), device=device, dtype=torch.float64)
-    right = torch.zeros((), device=device, dtype=torch.int64)
+    state.model.train()
+    step.start_epoch()
     for images, labels in batches.epoch(state.epoch):
-        optimizer.zero_grad(set_to_none=True)
-        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-            outputs: Tensor = model(images)
-        loss = cross_entropy(outputs.float(), labels)
-        loss.backward()  # type: ignore[no-untyped-call]
-        for watcher in watchers:
-            watcher.after_backward(state)
-        optimizer.step()
+        step(images, labels)
         for watcher in watchers:
             watcher.after_step(state)
-        losses += loss.detach() * len(labels)
-        right += (outputs.detach().argmax(1) == labels).sum()
+    loss, right = step.totals()
     count = len(batches.data.train)
-    return float(losses) / count, int(right) / count
+    return loss / count, right / count
 
 
 def history_frame(rows: list[dict[str, float]]) -> pd.DataFrame:
@@ -158,7 +177,7 @@ def pick_device(name: str = "auto") -> torch.device:
     return device
 
 
-def check_fit(model: nn.Module, data: ImageData) -> None:
+def check_fit(model: nn.Module, data: AnyData) -> None:
     """Raises ConfigError unless the model takes the task's images and has its classes."""
     from rethinklab.analysis.cost import output_shape
 

@@ -24,8 +24,7 @@ class ProgressBar(Callback):
         self.bar: Any = None
 
     def on_start(self, state: TrainState) -> None:
-        self.bar = make_bar(True, total=state.recipe.epochs * state.steps_per_epoch,
-                            desc=self.title, initial=state.epoch * state.steps_per_epoch,
+        self.bar = make_bar(True, total=state.steps, desc=self.title, initial=state.steps_done,
                             unit="step")
 
     def after_step(self, state: TrainState) -> None:

@@ -11,11 +11,12 @@ from rethinklab.trainers.recipe import Recipe
 
 @dataclass(frozen=True)
 class Regime:
-    """inherits: start from the pruned weights, or from new ones. budget: from the recipe of the
-    large network and the ratio of FLOPs, large over pruned, to the recipe of this regime."""
+    """start: from the "inherited" weights of the pruned network, "new" ones, or the large network's
+    "initial" ones. budget: from the recipe of the large network and the ratio of FLOPs, large over
+    pruned, to the recipe of this regime; None trains nothing."""
 
-    inherits: bool
-    budget: Callable[[Recipe, float], Recipe]
+    start: str
+    budget: Callable[[Recipe, float], Recipe | None]
     title: str
     meaning: str
 
@@ -23,7 +24,11 @@ class Regime:
 def finetune(recipe: Recipe, ratio: float) -> Recipe:
     """A quarter of the epochs (40 of 160) at the schedule's last learning rate, held constant."""
     epochs = recipe.finetune_epochs or max(1, round(recipe.epochs / 4))
-    return replace(recipe, epochs=epochs, lr=recipe.last_lr, milestones=())
+    return replace(recipe, epochs=epochs, lr=recipe.last_lr, milestones=(), step=None)
+
+
+def nothing(recipe: Recipe, ratio: float) -> None:
+    """The pruned network as it is."""
 
 
 def same_epochs(recipe: Recipe, ratio: float) -> Recipe:
@@ -47,14 +52,19 @@ def same_computation_capped(recipe: Recipe, ratio: float) -> Recipe:
 
 
 REGIMES = {
-    "finetune": Regime(True, finetune, "Fine-tuned",
+    "pruned": Regime("inherited", nothing, "Pruned",
+                     "inherited weights, no training after the cut"),
+    "finetune": Regime("inherited", finetune, "Fine-tuned",
                        "inherited weights, a quarter of the epochs at the last learning rate"),
-    "scratch-e": Regime(False, same_epochs, "Scratch-E",
+    "scratch-e": Regime("new", same_epochs, "Scratch-E",
                         "new weights, as many epochs as the large network"),
-    "scratch-b": Regime(False, same_computation, "Scratch-B",
+    "scratch-b": Regime("new", same_computation, "Scratch-B",
                         "new weights, as much computation as the large network"),
-    "scratch-b-capped": Regime(False, same_computation_capped, "Scratch-B, capped",
+    "scratch-b-capped": Regime("new", same_computation_capped, "Scratch-B, capped",
                                "Scratch-B with at most twice the epochs (the ImageNet rule)"),
+    "ticket": Regime("initial", same_epochs, "Winning ticket",
+                     "the large network's own weights before training (or where the plan rewinds "
+                     "to), pruned, and the rest of its epochs"),
 }
 UNPRUNED = "unpruned"
 
