@@ -53,7 +53,7 @@ def demo(store: StoreOption = "runs", workers: WorkersOption = None,
     """
     from rethinklab.experiments.study import Study
 
-    study = Study(seeds=parse_seeds(seeds))
+    study = Study(model="vgg16", target="A", seeds=parse_seeds(seeds))
     typer.echo("Weights or architecture? VGG-16 (slim) on embedded digit scenes, pruned to "
                f"VGG-16-A by L1-norm,\n{len(study.seed_numbers)} seeds, three ways to "
                "train what is left. About 3 minutes on two cores; what is stored is not run again.")
@@ -69,14 +69,16 @@ def run(
         help="digits, cifar10, cifar100 or folder:PATH. [default: digits]")] = None,
     model: Annotated[str | None, typer.Option(
         help="A network of the kit, or your own as package.module:function, importable from the "
-             "current folder. [default: vgg16]")] = None,
+             "current folder. [default: the method's example]")] = None,
     method: Annotated[str | None, typer.Option(help="How to prune. [default: l1]")] = None,
     target: Annotated[str | None, typer.Option(
-        help="A published target (A), a ratio to remove (0.4), or JSON {layer: ratio or width}. "
-             "[default: A, for vgg16]")] = None,
+        help="A published target (A), a ratio to remove (0.4), a budget that is left "
+             "(macs:0.5 or params:0.3), or JSON {layer: ratio or width}. "
+             "[default: the method's example]")] = None,
+    option: Annotated[list[str] | None, typer.Option(
+        help="A hyper-parameter of the method as NAME=VALUE; repeat for more.")] = None,
     regimes: Annotated[str | None, typer.Option(
-        help="How to train what is left, by commas. [default: finetune,scratch-e,scratch-b]"
-    )] = None,
+        help="How to train what is left, by commas. [default: by method]")] = None,
     seeds: SeedsOption = None,
     scale: Annotated[str, typer.Option(help="quick, classroom or paper: defaults for all that "
                                             "follows.")] = "quick",
@@ -115,17 +117,14 @@ def run(
     from rethinklab.experiments import paper
     from rethinklab.experiments.scales import find_scale
     from rethinklab.experiments.study import Study
-    from rethinklab.models import check_model
 
     settings: dict[str, Any] = paper.preset(preset) if preset else {}
     given = {"dataset": data, "model": model, "method": method,
              "target": None if target is None else parse_target(target),
-             "regimes": regimes and regimes.split(","), "seeds": parse_seeds(seeds),
+             "regimes": regimes.split(",") if regimes else None, "seeds": parse_seeds(seeds),
+             "method_options": parse_options(option or []),
              "width": width, "margin": margin, "size": size, "root": root}
     settings |= {name: value for name, value in given.items() if value is not None}
-    if "target" not in settings and check_model(settings.get("model", "vgg16")) != "vgg16":
-        raise ConfigError(f"say how much to prune of {settings['model']}: --target 0.5, for "
-                          "example.")
     changes: dict[str, Any] = {"epochs": epochs, "lr": lr, "batch_size": batch_size}
     changes = {name: value for name, value in changes.items() if value is not None}
     if changes:
@@ -319,6 +318,21 @@ def parse_target(text: str) -> Any:
         return float(text)
     except ValueError:
         return text
+
+
+def parse_options(texts: list[str]) -> dict[str, Any]:
+    """{"NAME": value} from "NAME=VALUE", the value read as JSON where it is such."""
+    options: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise ConfigError(f"option {text!r} must have the form NAME=VALUE, for example "
+                              "strength=0.001.")
+        try:
+            options[name] = json.loads(value)
+        except ValueError:
+            options[name] = value
+    return options
 
 
 def main() -> None:

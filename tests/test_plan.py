@@ -147,7 +147,7 @@ def test_report_says_asked_got_and_left_alone(plan):
 
 def test_json_is_plain_data(plan):
     content = json.loads(plan.to_json())
-    assert content["schema"] == 1
+    assert content["schema"] == 2
     assert content["keep"]["features.0"] == list(plan.keep["features.0"])
 
 

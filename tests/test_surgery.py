@@ -12,7 +12,8 @@ from torch import nn
 
 import rethinklab as rl
 from rethinklab.errors import PlanError
-from rethinklab.pruners.surgery import remove_channels, silence_channels, survey
+from rethinklab.pruners.graph import survey
+from rethinklab.pruners.surgery import remove_channels, silence_channels
 
 
 class ConcatAndResidual(nn.Module):

@@ -13,7 +13,7 @@ from rethinklab.analysis.statistics import PairedComparison, compare_paired
 from rethinklab.errors import ConfigError, StoreError, unknown_name
 from rethinklab.experiments.store import Store
 from rethinklab.experiments.study import Study
-from rethinklab.trainers.regimes import REGIMES, UNPRUNED, regime_title
+from rethinklab.trainers.regimes import REGIMES, UNPRUNED, find_regime, regime_title
 
 ORDER = [UNPRUNED, *REGIMES]
 NUMBERS = ("seed", "test_accuracy", "params", "macs", "epochs", "seconds", "margin")
@@ -71,11 +71,13 @@ class Results:
                               names=(regime_title(a), regime_title(b)))
 
     def verdicts(self) -> list[PairedComparison]:
-        """The study's question: each scratch regime against fine-tuning."""
-        if "finetune" not in self.regimes:
+        """The study's question: each regime with new weights against the one that inherits most:
+        fine-tuned, else the winning ticket, else as pruned."""
+        inheriting = next((r for r in ("finetune", "ticket", "pruned") if r in self.regimes), None)
+        if inheriting is None:
             return []
-        return [self.compare(regime, "finetune") for regime in self.regimes
-                if regime not in (UNPRUNED, "finetune")]
+        return [self.compare(regime, inheriting) for regime in self.regimes
+                if regime != UNPRUNED and find_regime(regime).start == "new"]
 
     def notes(self) -> list[str]:
         """What a reader must know before believing the verdicts."""

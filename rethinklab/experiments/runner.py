@@ -59,7 +59,7 @@ def run(study: Study, store: str | Path | Store = "runs", *, workers: int | None
 def by_stage_kind(stages: Sequence[Stage]) -> list[Stage]:
     """Plans as soon as they can be made, then large networks, then the regimes with the longest
     work first, so that no worker is left alone with a long run at the end."""
-    budget = ["scratch-b", "scratch-b-capped", "scratch-e", "finetune"]
+    budget = ["scratch-b", "scratch-b-capped", "scratch-e", "ticket", "finetune", "pruned"]
 
     def urgency(stage: Stage) -> tuple[int, int, int]:
         kind = ("plan", "large", "regime").index(stage.kind)
@@ -82,8 +82,8 @@ class Display:
         for stage in stages:
             epochs = float(study.large_recipe.epochs)
             if stage.kind == "regime":
-                regime = find_regime(stage.spec["regime"])
-                epochs = regime.budget(study.large_recipe, ratio).epochs / ratio
+                budget = find_regime(stage.spec["regime"]).budget(study.large_recipe, ratio)
+                epochs = budget.epochs / ratio if budget else 0.0
             self.work[stage.address] = 0.0 if stage.kind == "plan" else epochs
         self.store, self.count, self.shown = store, len(stages), progress
         self.finished = 0
@@ -91,7 +91,7 @@ class Display:
         self.running: dict[str, Stage] = {}
         self.failures: list[str] = []
         self.bar = make_bar(progress, total=round(sum(self.work.values()), 3), desc=study.method
-                            + " " + study.model, bar_format="{desc} {percentage:3.0f}% |{bar}| "
+                            + " " + study.network, bar_format="{desc} {percentage:3.0f}% |{bar}| "
                             "{elapsed}<{remaining}{postfix}")
 
     def started(self, stage: Stage) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from rethinklab.errors import unknown_name
 from rethinklab.trainers.recipe import Recipe
@@ -11,20 +13,25 @@ from rethinklab.trainers.recipe import Recipe
 @dataclass(frozen=True)
 class Scale:
     """Defaults of a study. width: of the network. margin: of equivalence, percentage points,
-    wide enough for what the scale's noise can resolve."""
+    wide enough for what the scale's noise can resolve. options: hyper-parameters of methods whose
+    published values belong to the published length of training: a penalty moves a scale by at
+    most its strength times the sum of all learning rates."""
 
     recipe: Recipe
     width: float
     seeds: int
     margin: float
     meaning: str
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 SCALES = {
     "quick": Scale(Recipe(epochs=6, lr=0.05), 0.125, 3, 1.0,
-                   "seconds to minutes on two CPU cores, slim networks"),
+                   "seconds to minutes on two CPU cores, slim networks",
+                   {"slimming": {"strength": 0.01}, "sss": {"strength": 0.01}}),
     "classroom": Scale(Recipe(epochs=20, lr=0.05), 0.25, 6, 0.5,
-                       "tens of minutes to hours on a laptop, slim networks"),
+                       "tens of minutes to hours on a laptop, slim networks",
+                       {"slimming": {"strength": 0.0025}, "sss": {"strength": 0.0025}}),
     "paper": Scale(Recipe(), 1.0, 5, 0.3, "the published protocol, for a GPU"),
 }
 

@@ -6,8 +6,9 @@ import json
 import platform
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import fields
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,11 @@ from rethinklab.errors import ConfigError, RethinkError, StoreError
 from rethinklab.experiments.store import Store, write_atomically
 from rethinklab.experiments.trial import Stage, Trial
 from rethinklab.models import build_model
-from rethinklab.pruners import Plan, make_pruner
+from rethinklab.pruners import Origin, Plan, find_method, make_pruner
+from rethinklab.pruners.lottery import rewound
 from rethinklab.trainers.callbacks import Callback, TrainState
-from rethinklab.trainers.loop import TrainResult, pick_device, train
+from rethinklab.trainers.evaluate import evaluate
+from rethinklab.trainers.loop import TrainResult, history_frame, pick_device, train
 from rethinklab.trainers.recipe import Recipe
 from rethinklab.trainers.regimes import UNPRUNED, find_regime
 
@@ -62,17 +65,32 @@ def run_stage(stage: Stage, store: Store, device: str = "auto") -> None:
 
 def _train_large(stage: Stage, store: Store, device: str) -> None:
     data = stage_data(stage)
+    during = stage.spec.get("during")
+    acting = method_callbacks(during, data) if during else []
     outcome = _train(stage, store, build_stage_model(stage.spec), data,
-                     Recipe(**stage.spec["recipe"]), device)
+                     Recipe(**stage.spec["recipe"]), device, acting)
     cost = profile(outcome.model, data.input_shape, latency=False)
-    _store_training(stage, store, outcome, data, cost, UNPRUNED, device)
+    name = f"{during['method']} training" if during else UNPRUNED
+    _store_training(stage, store, outcome, data, cost, name, device)
+
+
+def method_callbacks(during: dict[str, Any], data: ImageData) -> list[Callback]:
+    """What a method has act while the large network trains, from its `training_spec`."""
+    target = during.get("target", find_method(during["method"]).usual)
+    return make_pruner(during["method"], target, **during["options"]).during(data)
 
 
 def _make_plan(stage: Stage, store: Store, device: str) -> None:
     assert stage.needs is not None
     large = load_network(stage.needs, store)
-    pruner = make_pruner(stage.spec["method"], stage.spec["target"], **stage.spec["options"])
-    plan = pruner.fit(large, stage_data(stage))
+    seeded = {"seed": stage.spec["seed"]} if "seed" in {
+        f.name for f in fields(find_method(stage.spec["method"]))} else {}
+    pruner = make_pruner(stage.spec["method"], stage.spec["target"],
+                         **{**seeded, **stage.spec["options"]})
+    training = stage.needs.spec
+    origin = Origin(Recipe(**training["recipe"]), training["seed"], build_stage_model(training),
+                    device, training["precision"])
+    plan = pruner.fit(large.to(pick_device(device)), stage_data(stage), origin)
     store.write(stage, {"stage": "plan", "address": stage.address, "seed": stage.spec["seed"]},
                 lambda folder: plan.save(folder / "plan.json"))
 
@@ -83,35 +101,50 @@ def _train_regime(stage: Stage, store: Store, device: str) -> None:
     regime = find_regime(stage.spec["regime"])
     plan = load_plan(stage.needs, store)
     large = stage.needs.needs
-    if regime.inherits:
-        start = plan.apply(load_network(large, store))
-    else:  # from the untrained network: there is nothing that could be inherited
-        start = plan.scratch(build_stage_model(large.spec), stage.spec["seed"])
-    recipe = regime.budget(Recipe(**stage.spec["recipe"]), plan.flops_ratio)
+    recipe = Recipe(**stage.spec["recipe"])
     data = stage_data(stage)
-    outcome = _train(stage, store, start, data, recipe, device)
-    cost = profile(outcome.model, data.input_shape, latency=False)
-    _store_training(stage, store, outcome, data, cost, stage.spec["regime"], device)
+    first_epoch = 0
+    if regime.start == "inherited":
+        start = plan.apply(load_network(large, store))
+    elif regime.start == "new":  # from the untrained network: there is nothing to be inherited
+        start = plan.scratch(build_stage_model(large.spec), stage.spec["seed"])
+    else:
+        origin = Origin(recipe, stage.spec["seed"], None, device, stage.spec["precision"])
+        start = plan.ticket(rewound(build_stage_model(large.spec), data, origin, plan.rewind))
+        first_epoch = plan.rewind
+    budget = regime.budget(recipe, plan.flops_ratio)
+    if budget is None:
+        start = start.to(pick_device(device))
+        outcome = TrainResult(start, history_frame([]), evaluate(start, data)[0])
+    else:
+        outcome = _train(stage, store, start, data, budget, device, plan.callbacks(), first_epoch)
+    count = "nonzero" if plan.masks else "dense"
+    cost = profile(outcome.model, data.input_shape, count=count, latency=False)
+    _store_training(stage, store, outcome, data, cost, stage.spec["regime"], device,
+                    masked=bool(plan.masks))
 
 
 def _train(stage: Stage, store: Store, model: nn.Module, data: ImageData, recipe: Recipe,
-           device: str) -> TrainResult:
+           device: str, acting: Sequence[Callback] = (), first_epoch: int = 0) -> TrainResult:
     work = store.work(stage)
     return train(model, data, recipe, seed=stage.spec["seed"], device=device,
                  precision=stage.spec["precision"], checkpoint=work / "checkpoint.pt",
-                 callbacks=[ProgressFile(work / "progress.json")], progress=False)
+                 first_epoch=first_epoch, progress=False,
+                 callbacks=[*acting, ProgressFile(work / "progress.json")])
 
 
 def _store_training(stage: Stage, store: Store, outcome: TrainResult, data: ImageData, cost: Cost,
-                    regime: str, device: str) -> None:
+                    regime: str, device: str, masked: bool = False) -> None:
     history = outcome.history
+    seconds = float(history["seconds"].sum()) if len(history) else 0.0
     result = {
         "stage": stage.kind, "address": stage.address, "regime": regime,
         "seed": stage.spec["seed"], "test_accuracy": outcome.test_accuracy,
-        "epochs": len(history), "params": cost.params, "nonzero_params": cost.nonzero_params,
+        "epochs": len(history), "params": cost.nonzero_params if masked else cost.params,
+        "nonzero_params": cost.nonzero_params,
         "macs": cost.macs, "flops": cost.flops, "data": data.name, "classes": data.num_classes,
         "train_images": len(data.train), "test_images": len(data.test),
-        "seconds": round(float(history["seconds"].sum()), 3), "threads": torch.get_num_threads(),
+        "seconds": round(seconds, 3), "threads": torch.get_num_threads(),
         **provenance(device)}
 
     def fill(folder: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any
 
 from rethinklab.data import ImageData, check_dataset, load_data
@@ -14,13 +14,11 @@ from rethinklab.experiments.scales import Scale, find_scale
 from rethinklab.experiments.trial import Trial, digest
 from rethinklab.models import MODELS, build_model, check_model, source_digest
 from rethinklab.models.initialise import initialisation_differs
-from rethinklab.pruners import Plan, make_pruner
+from rethinklab.pruners import Plan, Pruner, find_method, make_pruner
 from rethinklab.seeds import check_seed
 from rethinklab.trainers.loop import PRECISIONS, check_fit
 from rethinklab.trainers.recipe import Recipe
 from rethinklab.trainers.regimes import UNPRUNED, find_regime
-
-DEFAULT_REGIMES = ("finetune", "scratch-e", "scratch-b")
 
 
 @dataclass(frozen=True)
@@ -28,8 +26,10 @@ class Study:
     """One network, pruned one way, in several regimes over paired seeds.
 
     dataset: "digits", "cifar10", "cifar100" or "folder:PATH". model: a registered name, or
-    "package.module:function" of your own. method, target: as `rl.pruners` takes them. regimes:
-    how the pruned network is trained. seeds: how many (0, 1, ...) or which. scale: defaults for
+    "package.module:function" of your own. method, target: as `rl.pruners` takes them; without a
+    model, those of the method's example. regimes: how the pruned network is trained; by default
+    the ways that the method is studied with. method_options: hyper-parameters of the method, over
+    those of the scale. seeds: how many (0, 1, ...) or which. scale: defaults for
     width, recipe, seeds and margin; each can be given instead. margin: within how many
     percentage points two regimes count as equivalent, declared before the results are seen.
     root, size: where the images are and their side, as `load_data` takes them.
@@ -37,10 +37,10 @@ class Study:
     """
 
     dataset: str = "digits"
-    model: str = "vgg16"
+    model: str | None = None
     method: str = "l1"
-    target: Any = "A"
-    regimes: Sequence[str] = DEFAULT_REGIMES
+    target: Any = None
+    regimes: Sequence[str] | None = None
     seeds: int | Sequence[int] | None = None
     scale: str = "quick"
     width: float | None = None
@@ -54,13 +54,24 @@ class Study:
 
     def __post_init__(self) -> None:
         check_dataset(self.dataset)
-        check_model(self.model)
-        make_pruner(self.method, self.target, **self.method_options)
-        if isinstance(self.regimes, str) or not self.regimes:
-            raise ConfigError(f"regimes {self.regimes!r} must be a list of one name or more.")
-        for regime in self.regimes:
-            find_regime(regime)
         defaults = self.scale_defaults
+        method = find_method(self.method)
+        example, target = method.example
+        model = example if self.model is None else check_model(self.model)
+        if self.target is not None:
+            target = self.target
+        elif (only := fields(method)[0].default) is not MISSING:
+            target = only
+        elif model != example:
+            raise ConfigError(f"say how much to prune of {model}: target={method.usual!r}, for "
+                              f"example (--target {method.usual}).")
+        options = {**defaults.options.get(self.method, {}), **self.method_options}
+        pruner = make_pruner(self.method, target, **options)
+        regimes = pruner.regimes if self.regimes is None else self.regimes
+        if isinstance(regimes, str) or not regimes:
+            raise ConfigError(f"regimes {regimes!r} must be a list of one name or more.")
+        for regime in regimes:
+            find_regime(regime)
         if self.precision not in PRECISIONS:
             raise ConfigError(f"precision {self.precision!r} must be one of "
                               f"{', '.join(PRECISIONS)}.")
@@ -72,7 +83,7 @@ class Study:
         numbers = tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds)
         if not numbers or len(set(numbers)) != len(numbers):
             raise ConfigError(f"seeds {list(numbers)} must be distinct and at least one.")
-        own = self.model not in MODELS
+        own = model not in MODELS
         for name, high in (("width", 16), ("margin", 100)):
             value = getattr(self, name)
             if value is not None and not (isinstance(value, (int, float)) and 0 < value <= high):
@@ -83,7 +94,8 @@ class Study:
         if self.recipe is not None and not isinstance(self.recipe, Recipe):
             raise ConfigError(f"recipe {self.recipe!r} must be an rl.Recipe.")
         settled = {
-            "regimes": tuple(dict.fromkeys(self.regimes)),
+            "model": model, "target": target, "method_options": options,
+            "regimes": tuple(dict.fromkeys(regimes)),
             "seeds": tuple(check_seed(seed) for seed in numbers),
             "width": float(self.width if self.width is not None
                            else 1.0 if own else defaults.width),
@@ -112,9 +124,28 @@ class Study:
     def name(self) -> str:
         """METHOD-NETWORK-DATASET-TARGET-SCALE-hash: readable, and one for each set of settings."""
         dataset = self.dataset.rstrip("/").split("/")[-1].removeprefix("folder:")
-        parts = (self.method, self.model.split(":")[-1], dataset, str(self.target), self.scale)
+        parts = (self.method, self.network.split(":")[-1], dataset, str(self.target), self.scale)
         slug = re.sub(r"[^A-Za-z0-9.]+", "-", "-".join(parts)).strip("-")
-        return f"{slug[:60]}-{digest(asdict(self))[:6]}"
+        return f"{slug[:60]}-{digest(self._identity())[:6]}"
+
+    @property
+    def regime_names(self) -> tuple[str, ...]:
+        """The regimes, each once."""
+        return tuple(self.regimes or ())
+
+    @property
+    def network(self) -> str:
+        """The name of the network."""
+        assert self.model is not None  # settled on construction
+        return self.model
+
+    @property
+    def pruner(self) -> Pruner:
+        """The method with its target and hyper-parameters."""
+        return make_pruner(self.method, self.target, **self.method_options)
+
+    def _identity(self) -> dict[str, Any]:
+        return {**asdict(self), "recipe": self.large_recipe.identity()}
 
     def load(self) -> ImageData:
         """The study's images."""
@@ -128,32 +159,33 @@ class Study:
     def trials(self, data: ImageData) -> list[Trial]:
         """All cells: for each seed the unpruned network, then each regime."""
         options = dict(self.model_options)
-        if self.model in MODELS or self.width != 1:
+        if self.network in MODELS or self.width != 1:
             options["width"] = self.width
         shared = {"source": self.source, "fingerprint": data.fingerprint,
-                  "num_classes": data.num_classes, "model": self.model, "model_options": options,
+                  "num_classes": data.num_classes, "model": self.network, "model_options": options,
                   "method": self.method, "method_options": dict(self.method_options),
                   "target": self.target, "recipe": self.large_recipe,
-                  "precision": self.precision, "model_source": source_digest(self.model)}
+                  "precision": self.precision, "model_source": source_digest(self.network),
+                  "during": self.pruner.training_spec()}
         return [Trial(regime=regime, seed=seed, **shared)
-                for seed in self.seed_numbers for regime in (UNPRUNED, *self.regimes)]
+                for seed in self.seed_numbers for regime in (UNPRUNED, *self.regime_names)]
 
     def rehearse(self, data: ImageData) -> Plan:
         """Build and prune the untrained network, so that what cannot work fails before any
         training; the plan that comes out tells the sizes to expect."""
         trial = self.trials(data)[0]
-        model = build_model(self.model, num_classes=data.num_classes, **trial.model_options)
+        model = build_model(self.network, num_classes=data.num_classes, **trial.model_options)
         check_fit(model, data)
-        plan = make_pruner(self.method, self.target, **self.method_options).fit(model, data)
-        if not all(find_regime(regime).inherits for regime in self.regimes):
+        plan = self.pruner.rehearse(model, data)
+        if any(find_regime(regime).start == "new" for regime in self.regime_names):
             plan.scratch(model)
             odd = initialisation_differs(model)
             if odd:
                 warnings.warn(
-                    f"training from scratch draws weights by other rules than {self.model} itself "
-                    f"does (by layer type; {odd[0]}, for one), which blurs the comparison with the "
-                    "unpruned network. Give the model a method initialise() that draws its weights "
-                    "anew.", stacklevel=2)
+                    f"training from scratch draws weights by other rules than {self.network} "
+                    f"itself does (by layer type; {odd[0]}, for one), which blurs the comparison "
+                    "with the unpruned network. Give the model a method initialise() that draws its "
+                    "weights anew.", stacklevel=2)
         return plan
 
     def to_dict(self) -> dict[str, Any]:

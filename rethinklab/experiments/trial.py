@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -42,6 +42,8 @@ class Stage:
     def label(self) -> str:
         """How progress displays call it."""
         name = self.spec.get("regime", {"large": UNPRUNED}.get(self.kind, self.kind))
+        if "during" in self.spec:
+            name = f"{self.spec['during']['method']} training"
         return f"{name} seed {self.spec['seed']}"
 
 
@@ -57,8 +59,10 @@ class Trial:
 
     source: {"name", "root", "size"} for `load_data`. fingerprint: of the images. recipe: of the
     large network; the regime derives its own. regime: a name, or "unpruned" for the large
-    network itself. model_source: a hash of the code of a network that is not the kit's. A pair
-    of trials with one seed shares the large network and the data order.
+    network itself. model_source: a hash of the code of a network that is not the kit's. during:
+    method, and the hyper-parameters of it that act while the network trains that is to be pruned;
+    empty for methods that prune the large network as it is. A pair of trials with one seed shares
+    the large network and the data order.
     """
 
     source: dict[str, Any]
@@ -74,24 +78,31 @@ class Trial:
     recipe: Recipe
     precision: str = "fp32"
     model_source: str = ""
+    during: dict[str, Any] = field(default_factory=dict)
 
     @cached_property
     def stages(self) -> tuple[Stage, ...]:
         """In the order in which they must be done; the last holds the trial's result."""
-        large = Stage("large", {
-            "data": self.fingerprint, "classes": self.num_classes, "model": self.model,
-            "options": self.model_options, "recipe": asdict(self.recipe),
-            "precision": self.precision, "seed": self.seed,
-            **({"model_source": self.model_source} if self.model_source else {})}, self.source)
+        large = self._large({})
         if self.regime == UNPRUNED:
             return (large,)
+        if self.during:
+            large = self._large({"during": self.during})
         plan = Stage("plan", {
             "large": large.spec, "method": self.method, "target": self.target,
             "options": self.method_options, "seed": self.seed}, self.source, large)
         regime = Stage("regime", {
-            "plan": plan.spec, "regime": self.regime, "recipe": asdict(self.recipe),
+            "plan": plan.spec, "regime": self.regime, "recipe": self.recipe.identity(),
             "precision": self.precision, "seed": self.seed}, self.source, plan)
         return large, plan, regime
+
+    def _large(self, more: dict[str, Any]) -> Stage:
+        return Stage("large", {
+            "data": self.fingerprint, "classes": self.num_classes, "model": self.model,
+            "options": self.model_options, "recipe": self.recipe.identity(),
+            "precision": self.precision, "seed": self.seed,
+            **({"model_source": self.model_source} if self.model_source else {}), **more},
+            self.source)
 
     @property
     def address(self) -> str:

@@ -8,8 +8,9 @@ import pandas as pd
 import torch
 from torch import nn
 
+from rethinklab.errors import ConfigError
 from rethinklab.figures.style import TEXT_WIDTH, PaperFigure, palette, paper_figure, paper_style
-from rethinklab.pruners import Plan, make_pruner
+from rethinklab.pruners import ChannelPruner, Plan, make_pruner
 
 COLUMNS = 5
 
@@ -61,6 +62,9 @@ def score_table(model: nn.Module, plan: Plan) -> pd.DataFrame:
     """A row a filter: layer, filter (index), rank (1 the largest), score over the layer's largest,
     and whether the plan keeps it."""
     pruner = make_pruner(plan.method, plan.target)
+    if not isinstance(pruner, ChannelPruner) or type(pruner).score is ChannelPruner.score:
+        raise ConfigError(f"method {plan.method} gives single layers no scores that could be "
+                          "drawn; draw its plan with figures.widths.")
     parts = []
     for name, kept in plan.keep.items():
         with torch.no_grad():

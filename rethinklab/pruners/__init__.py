@@ -5,24 +5,46 @@ A method is `Method(target, ...).fit(model, data) -> Plan`.
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 from rethinklab.errors import ConfigError, unknown_name
-from rethinklab.pruners.base import ChannelPruner
+from rethinklab.pruners.base import ChannelPruner, Origin, Pruner
+from rethinklab.pruners.controls import RandomChoice, RandomWidths, Shuffled, Uniform
 from rethinklab.pruners.l1 import L1Norm
+from rethinklab.pruners.lottery import Lottery
 from rethinklab.pruners.plan import Plan
+from rethinklab.pruners.regression import Regression
+from rethinklab.pruners.slimming import Slimming
+from rethinklab.pruners.soft_filter import SoftFilter
+from rethinklab.pruners.sss import SparseSelection
+from rethinklab.pruners.thinet import ThiNet
+from rethinklab.pruners.weight_level import WeightLevel
 
-__all__ = ["METHODS", "ChannelPruner", "L1Norm", "Plan", "make_pruner"]
+__all__ = ["CONTROLS", "METHODS", "ChannelPruner", "L1Norm", "Lottery", "Origin", "Plan", "Pruner",
+           "RandomChoice", "RandomWidths", "Regression", "Shuffled", "Slimming", "SoftFilter",
+           "SparseSelection", "ThiNet", "Uniform", "WeightLevel", "make_pruner"]
 
-METHODS: dict[str, type[ChannelPruner]] = {L1Norm.name: L1Norm}
+CONTROLS: dict[str, type[Pruner]] = {
+    control.name: control for control in (RandomChoice, Shuffled, Uniform, RandomWidths)}
+METHODS: dict[str, type[Pruner]] = {
+    method.name: method for method in (L1Norm, ThiNet, Regression, Slimming, SparseSelection,
+                                       SoftFilter, WeightLevel, Lottery)} | CONTROLS
 
 
-def make_pruner(method: str, target: Any, **options: Any) -> ChannelPruner:
-    """The pruner called `method`. Raises ConfigError with the nearest match for a wrong name."""
+def find_method(method: str) -> type[Pruner]:
+    """The class of the pruner called `method`. Raises ConfigError with the nearest match."""
     if method not in METHODS:
         raise unknown_name("method", method, METHODS)
-    try:
-        return METHODS[method](target, **options)
-    except TypeError as error:
-        raise ConfigError(f"method {method} does not take {', '.join(sorted(options))} "
-                          f"({error}).") from error
+    return METHODS[method]
+
+
+def make_pruner(method: str, target: Any, **options: Any) -> Pruner:
+    """The pruner called `method`. Raises ConfigError for a name or option it does not have."""
+    known = find_method(method)
+    taken = [f.name for f in fields(known) if f.name != "target"]
+    for option in options:
+        if option not in taken:
+            raise (unknown_name(f"option of {method}", option, taken) if taken else
+                   ConfigError(f"method {method} takes no options, but {option} was given."))
+    return known(target, **options)

@@ -1,7 +1,8 @@
-"""What all channel pruners share: find the layers, score, select, and make a checked plan.
+"""What all methods share, and what the channel pruners share besides: find the layers, score,
+select, and make a checked plan.
 
-A new criterion is a subclass with a `name` and a `score`: from a layer to one number per output
-channel, the smallest of which go.
+A new criterion is a subclass of `ChannelPruner` with a `name` and a `score`: from a layer to one
+number per output channel, the smallest of which go.
 """
 
 from __future__ import annotations
@@ -14,25 +15,100 @@ from torch import Tensor, nn
 
 from rethinklab.data import ImageData
 from rethinklab.errors import PlanError
+from rethinklab.pruners.budget import meet_budget, parse_budget
+from rethinklab.pruners.graph import Shape, out_width, survey
 from rethinklab.pruners.plan import Plan, make_plan
-from rethinklab.pruners.surgery import out_width, survey
-from rethinklab.pruners.targets import check_target, kept_count, resolve_target
+from rethinklab.pruners.targets import Asked, check_target, kept_count, resolve_target
+from rethinklab.trainers.callbacks import Callback
+from rethinklab.trainers.recipe import Recipe
+
+RETRAINED = ("finetune", "scratch-e", "scratch-b")
 
 
 @dataclass(frozen=True)
-class ChannelPruner:
-    """Removes the lowest-scoring output channels of each layer, all layers independently.
+class Origin:
+    """How the network that is to be pruned came about, for methods that train during pruning.
 
-    target: a published name ("A"), a ratio for every convolution (the share to remove, between
-    0 and 1), or {layer: ratio or width}; layers not named keep all their channels.
-    Raises PlanError for a target that has no such form.
+    recipe, seed: of its training. initial: the network before it. device, precision: to train on.
+    """
+
+    recipe: Recipe
+    seed: int = 0
+    initial: nn.Module | None = None
+    device: str = "auto"
+    precision: str = "fp32"
+
+
+@dataclass(frozen=True)
+class Pruner:
+    """A method: `Method(target, ...).fit(model, data)` gives the plan of what stays.
+
+    Class attributes: name, as in the registry; example, a network and target for a first try;
+    usual, a target that most networks can meet; regimes, the ways to train what is left that the
+    method is studied with; trained_with, the hyper-parameters that matter while the large network
+    trains, for methods that act then.
     """
 
     target: Any
     name: ClassVar[str] = ""
+    example: ClassVar[tuple[str, Any]] = ("vgg11", 0.4)
+    usual: ClassVar[Any] = 0.5
+    regimes: ClassVar[tuple[str, ...]] = RETRAINED
+    trained_with: ClassVar[tuple[str, ...] | None] = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "target", check_target(self.target))
+        parse_budget(self.target)
+
+    def during(self, data: ImageData) -> list[Callback]:
+        """What must act while the large network trains on `data`; nothing, for most methods."""
+        return []
+
+    def training_spec(self) -> dict[str, Any]:
+        """What `during` depends on, as plain values; empty where the method does not act then."""
+        if self.trained_with is None:
+            return {}
+        settings = {name: getattr(self, name) for name in self.trained_with}
+        target = {"target": settings.pop("target")} if "target" in settings else {}
+        return {"method": self.name, **target, "options": settings}
+
+    def fit(self, model: nn.Module, data: ImageData, origin: Origin | None = None) -> Plan:
+        """The plan for `model`, whose weights are read and not changed.
+
+        origin: how the model was trained; only methods that train need it.
+        Raises PlanError where the target cannot be met.
+        """
+        raise NotImplementedError
+
+    def rehearse(self, model: nn.Module, data: ImageData) -> Plan:
+        """A plan for the untrained `model` with sizes as expected, before any training: what
+        cannot work fails here."""
+        return self.fit(model, data)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a target means for one network, layer by layer in forward order.
+
+    widths: of the layers in question. counts: channels that each is to keep. asked: how it was
+    put, a share to remove or a width. left_alone: the other layers, with reasons.
+    """
+
+    widths: dict[str, int]
+    counts: dict[str, int]
+    asked: Asked
+    left_alone: dict[str, str]
+
+
+@dataclass(frozen=True)
+class ChannelPruner(Pruner):
+    """Removes the lowest-scoring output channels of each layer, all layers independently.
+
+    target: a published name ("A"); a ratio for every convolution (the share to remove, between 0
+    and 1); a budget, "macs:0.5" or "params:0.3" (the share that is left of the network), met by
+    one ratio for all; or {layer: ratio or width}, where layers not named keep all channels.
+    Raises PlanError for a target that has no such form.
+    """
 
     def score(self, layer: nn.Module) -> Tensor:
         """Importance of each output channel of a convolution or linear layer, shape (N,)."""
@@ -42,38 +118,75 @@ class ChannelPruner:
         """Whether the method prunes this kind of layer without being told to by name."""
         return isinstance(layer, nn.modules.conv._ConvNd)
 
-    def fit(self, model: nn.Module, data: ImageData) -> Plan:
-        """The plan for `model`, whose weights are read and not changed.
+    def fit(self, model: nn.Module, data: ImageData, origin: Origin | None = None) -> Plan:
+        request = self.request(model, data.input_shape)
+        keep = {name: self.select(name, model.get_submodule(name), count)
+                for name, count in request.counts.items()}
+        return make_plan(model, self.name, self.target, data.input_shape, keep, request.asked,
+                         request.left_alone)
 
-        Raises PlanError where the target cannot be met.
+    def request(self, model: nn.Module, input_shape: Shape) -> Request:
+        """What the target asks of each layer of `model`.
+
+        Raises PlanError where there is nothing to prune or the target does not fit.
         """
-        found = survey(model, data.input_shape)
+        found = survey(model, input_shape)
         widths = {name: layer.width for name, layer in found.prunable.items()}
         default = {name: width for name, width in widths.items()
                    if self.prunes(model.get_submodule(name))}
+        if not default and widths:  # a network without such convolutions: its linear layers
+            default = widths
         if not default:
             raise PlanError(f"method {self.name} finds nothing to prune in {type(model).__name__}: "
                             + "; ".join(f"{n}: {r}" for n, r in list(found.left_alone.items())[:3]))
-        architecture = getattr(model, "architecture", None)
-        asked = resolve_target(self.target, self.name, architecture, widths, default)
-        keep = {name: self._select(name, model.get_submodule(name),
-                                   kept_count(wanted, widths[name], name))
-                for name, wanted in asked.items()}
+        budget = parse_budget(self.target)
+        asked: Asked
+        if budget is not None:
+            counts = meet_budget(model, input_shape, budget, default)
+            asked = dict(counts)
+        else:
+            architecture = getattr(model, "architecture", None)
+            asked = resolve_target(self.target, self.name, architecture, widths, default)
+            counts = {name: kept_count(wanted, widths[name], name)
+                      for name, wanted in asked.items()}
         left_alone = dict(found.left_alone)
         left_alone |= {name: f"{self.name} prunes convolutions unless a layer is named"
-                       for name in widths if name not in keep}
-        return make_plan(model, self.name, self.target, data.input_shape, keep, asked, left_alone)
+                       for name in widths if name not in counts}
+        return Request({name: widths[name] for name in counts}, counts, asked, left_alone)
 
-    def _select(self, name: str, layer: nn.Module, count: int) -> tuple[int, ...]:
+    def select(self, name: str, layer: nn.Module, count: int) -> tuple[int, ...]:
+        """The `count` channels of the layer that score highest, ascending."""
         with torch.no_grad():
             scores = self.score(layer)
         if not isinstance(scores, Tensor) or scores.shape != (out_width(layer),):
             found = f"shape {tuple(scores.shape)}" if isinstance(scores, Tensor) else repr(scores)
             raise PlanError(f"{type(self).__name__}.score gave {found} for {name}; it must give a "
                             f"tensor with one number for each of {out_width(layer)} channels.")
-        scores = scores.detach().cpu()
-        if not torch.isfinite(scores).all():
-            raise PlanError(f"the scores of {name} are not all finite numbers; the network may "
-                            "have diverged in training.")
-        ascending = torch.argsort(scores, stable=True)
-        return tuple(sorted(ascending[len(ascending) - count :].tolist()))
+        return highest(scores, count, name)
+
+
+def highest(scores: Tensor, count: int, name: str) -> tuple[int, ...]:
+    """Indices of the `count` highest scores, ascending; of equals the later ones, as the released
+    code sorts. Raises PlanError for scores that are not finite."""
+    scores = scores.detach().cpu()
+    if not torch.isfinite(scores).all():
+        raise PlanError(f"the scores of {name} are not all finite numbers; the network may "
+                        "have diverged in training.")
+    ascending = torch.argsort(scores, stable=True)
+    return tuple(sorted(ascending[len(ascending) - count :].tolist()))
+
+
+def need(origin: Origin | None, method: str, why: str) -> Origin:
+    """`origin`, or PlanError saying what for."""
+    if origin is None:
+        raise PlanError(f"method {method} {why} and has to know how the network was trained; give "
+                        "fit(model, data, origin=rl.Origin(recipe, seed, initial)).")
+    return origin
+
+
+def expect_ratio(method: str, target: Any) -> float:
+    """`target` as a share to remove. Raises PlanError for any other form."""
+    if not isinstance(target, float):
+        raise PlanError(f"method {method} takes a ratio between 0 and 1, the share to remove, not "
+                        f"{target!r}.")
+    return target

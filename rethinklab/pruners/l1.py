@@ -18,5 +18,10 @@ class L1Norm(ChannelPruner):
     name: ClassVar[str] = "l1"
 
     def score(self, layer: nn.Module) -> Tensor:
-        assert isinstance(layer.weight, Tensor)
-        return layer.weight.abs().flatten(1).sum(1)
+        return channel_l1(layer)
+
+
+def channel_l1(layer: nn.Module) -> Tensor:
+    """Sum of |weight| over each output channel of a convolution or linear layer, shape (N,)."""
+    assert isinstance(layer.weight, Tensor)
+    return layer.weight.detach().abs().flatten(1).sum(1)

@@ -4,28 +4,53 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from copy import deepcopy
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from rethinklab.analysis.cost import Cost, profile
 from rethinklab.errors import PlanError
-from rethinklab.models.initialise import reinitialise
-from rethinklab.pruners.surgery import LAYERS, out_width, remove_channels, silence_channels
+from rethinklab.models.initialise import reinitialise, sparse_initialise
+from rethinklab.pruners.graph import LAYERS, out_width
+from rethinklab.pruners.surgery import Kept, apply_masks, remove_channels, silence_channels
+from rethinklab.trainers.callbacks import Callback
+from rethinklab.trainers.masks import HoldMasks
 
-SCHEMA = 1
+SCHEMA = 2
+TENSORS = ("masks", "weights")  # kept beside the JSON text, as safetensors
+
+
+class Tensors(dict[str, Tensor]):
+    """Tensors by parameter name, equal to another such where names and all values are."""
+
+    def __eq__(self, other: object) -> bool:
+        return (isinstance(other, dict) and self.keys() == other.keys()
+                and all(torch.equal(value.cpu(), other[name].cpu())
+                        for name, value in self.items()))
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} tensors, {sum(v.numel() for v in self.values()):,} values>"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Which output channels each layer keeps.
+    """What of a network stays.
 
     method, target: who made it, asked for what. input_shape: (C, H, W) it was made for. widths:
-    channels of each layer before. keep: indices kept of each, ascending. asked: the share to
-    remove (a float) or the width to keep (an int) that was asked of each layer. left_alone: the
-    other layers, with reasons. before, after: cost of the network without and with the cut.
+    channels of each layer before. keep: output channels kept of each, ascending. read: layers
+    that go on reading only these channels of an input that keeps its width. branches: residual
+    blocks that lose their branch. masks: by parameter, True where a weight lives. weights: what
+    the method itself gave to parameters of the unpruned network, before the cut (reconstruction).
+    rewind: epochs of the large network's training after which a winning ticket's weights are
+    taken. asked: the share to remove (a float) or the width to keep (an int) that was asked of
+    each layer. left_alone: the other layers, with reasons. before, after: cost of the network
+    without and with the cut, weights that a mask leaves out not counted.
     `apply` inherits weights and `scratch` does not: the study's question in two verbs.
     """
 
@@ -38,33 +63,59 @@ class Plan:
     left_alone: Mapping[str, str] = field(default_factory=dict)
     before: Cost | None = None
     after: Cost | None = None
+    read: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    branches: tuple[str, ...] = ()
+    masks: Mapping[str, Tensor] = field(default_factory=Tensors)
+    weights: Mapping[str, Tensor] = field(default_factory=Tensors)
+    rewind: int = 0
 
     def apply(self, model: nn.Module) -> nn.Module:
-        """The pruned network with the weights that `model` has; `model` stays as it is.
+        """The pruned network with the weights that `model` has, or that the method reconstructed
+        from them; `model` stays as it is. A masked network must be trained with `callbacks()`.
 
         Raises PlanError where the model has other layers or widths than the plan was made for.
         """
-        self._check(model)
-        return remove_channels(model, self.keep, self.input_shape)
+        return self._cut(model, self.weights)
+
+    def ticket(self, initial: nn.Module) -> nn.Module:
+        """The pruned network with the weights of `initial`, the same network earlier in its
+        training, whatever the method reconstructed: a winning ticket, perhaps."""
+        return self._cut(initial, {})
 
     def scratch(self, model: nn.Module, seed: int = 0,
                 init: Callable[[nn.Module], object] | None = None) -> nn.Module:
         """The pruned architecture with new weights (see `reinitialise`), none inherited.
 
-        Give the untrained network where it has buffers that training changes and no module
-        resets: such buffers are taken for constants.
+        Masked convolutions are drawn by `sparse_initialise`. Give the untrained network where it
+        has buffers that training changes and no module resets: such buffers are taken for
+        constants.
         """
-        return reinitialise(self.apply(model), seed, init)
+        fresh = reinitialise(self._cut(model, {}), seed, init)
+        if self.masks:
+            sparse_initialise(fresh, self.masks, seed)
+            apply_masks(fresh, self.masks)
+        return fresh
 
     def silence(self, model: nn.Module) -> nn.Module:
-        """The full-size network with the cut channels set to zero: the mask form of the plan."""
+        """The full-size network with what the plan cuts set to zero: the mask form of the plan."""
         self._check(model)
-        return silence_channels(model, self.keep, self.input_shape)
+        silent = silence_channels(model, self.keep, self.input_shape, self.read, self.branches)
+        apply_masks(silent, self.masks)
+        return silent
+
+    def callbacks(self) -> list[Callback]:
+        """What must act while the pruned network trains: masks are held."""
+        return [HoldMasks(self.masks)] if self.masks else []
 
     @property
     def kept_widths(self) -> dict[str, int]:
         """Channels of each planned layer after the cut."""
         return {name: len(kept) for name, kept in self.keep.items()}
+
+    @property
+    def densities(self) -> dict[str, float]:
+        """Share of the weights that live, of each masked parameter."""
+        return {name: float(mask.float().mean()) for name, mask in self.masks.items()}
 
     @property
     def flops_ratio(self) -> float:
@@ -79,32 +130,64 @@ class Plan:
         return describe(self)
 
     def to_json(self) -> str:
-        """The plan as JSON text; `Plan.from_json` gives an equal plan back."""
-        return json.dumps({"schema": SCHEMA, **asdict(self)}, indent=1)
+        """The plan without its tensors as JSON text; see `Plan.save` for all of it."""
+        content = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in TENSORS}
+        for when in ("before", "after"):
+            cost = content[when]
+            content[when] = cost and cost.__dict__
+        return json.dumps({"schema": SCHEMA, **content}, indent=1)
 
     @classmethod
-    def from_json(cls, text: str) -> Plan:
+    def from_json(cls, text: str, masks: Mapping[str, Tensor] | None = None,
+                  weights: Mapping[str, Tensor] | None = None) -> Plan:
         """Raises PlanError where the text is not a plan or one of a newer version."""
         try:
-            fields = json.loads(text)
-            schema = fields.pop("schema")
+            content = json.loads(text)
+            schema = content.pop("schema")
             if schema > SCHEMA:
                 raise PlanError(f"the plan has schema {schema}, newer than this version's "
                                 f"{SCHEMA}; update rethinklab.")
-            fields["input_shape"] = tuple(fields["input_shape"])
-            fields["keep"] = {name: tuple(kept) for name, kept in fields["keep"].items()}
+            content["input_shape"] = tuple(content["input_shape"])
+            content["branches"] = tuple(content.get("branches", ()))
+            for part in ("keep", "read"):
+                content[part] = {n: tuple(kept) for n, kept in content.get(part, {}).items()}
             for when in ("before", "after"):
-                fields[when] = fields[when] and Cost(**fields[when])
-            return cls(**fields)
+                content[when] = content[when] and Cost(**content[when])
+            return cls(**content, masks=Tensors(masks or {}), weights=Tensors(weights or {}))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise PlanError(f"the text is not a pruning plan ({error}).") from error
 
     def save(self, path: str | Path) -> None:
+        """Write the JSON text to `path`, and masks and weights, if any, to a .safetensors file
+        beside it."""
+        from safetensors.torch import save_file
+
         Path(path).write_text(self.to_json())
+        held = {f"{part}/{name}": value.detach().cpu().contiguous() for part in TENSORS
+                for name, value in getattr(self, part).items()}
+        if held:
+            save_file(held, Path(path).with_suffix(".safetensors"))
 
     @classmethod
     def load(cls, path: str | Path) -> Plan:
-        return cls.from_json(Path(path).read_text())
+        """The plan that `save` wrote, with its tensors."""
+        from safetensors.torch import load_file
+
+        beside = Path(path).with_suffix(".safetensors")
+        held = load_file(beside) if beside.is_file() else {}
+        parts = {part: {name.partition("/")[2]: value for name, value in held.items()
+                        if name.startswith(f"{part}/")} for part in TENSORS}
+        return cls.from_json(Path(path).read_text(), **parts)
+
+    def _cut(self, model: nn.Module, weights: Mapping[str, Tensor]) -> nn.Module:
+        self._check(model)
+        model = deepcopy(model)
+        if weights:
+            load_some(model, weights)
+        apply_masks(model, self.masks)
+        if not (self.keep or self.read or self.branches):
+            return model
+        return remove_channels(model, self.keep, self.input_shape, self.read, self.branches)
 
     def _check(self, model: nn.Module) -> None:
         modules = dict(model.named_modules())
@@ -117,36 +200,74 @@ class Plan:
                 raise PlanError(f"the plan expects {width} channels in {name}, but this "
                                 f"{type(model).__name__} has {found}; apply it to the unpruned "
                                 "network it was made for.")
+        parameters = dict(model.named_parameters())
+        for name, mask in self.masks.items():
+            if name not in parameters or parameters[name].shape != mask.shape:
+                raise PlanError(f"the plan masks {name!r} of shape {tuple(mask.shape)}, which this "
+                                f"{type(model).__name__} does not have; apply it to the network "
+                                "it was made for.")
+
+
+def load_some(model: nn.Module, values: Mapping[str, Tensor]) -> None:
+    """Copy parameters and buffers by name into `model`. Raises PlanError where one does not fit."""
+    state = model.state_dict()
+    with torch.no_grad():
+        for name, value in values.items():
+            if name not in state or state[name].shape != value.shape:
+                raise PlanError(f"the plan holds values of shape {tuple(value.shape)} for "
+                                f"{name!r}, which {type(model).__name__} does not have.")
+            state[name].copy_(value)
 
 
 def make_plan(model: nn.Module, method: str, target: Any, input_shape: tuple[int, int, int],
-              keep: Mapping[str, tuple[int, ...]], asked: Mapping[str, float | int],
-              left_alone: Mapping[str, str]) -> Plan:
+              keep: Kept, asked: Mapping[str, float | int], left_alone: Mapping[str, str], *,
+              read: Kept | None = None, branches: tuple[str, ...] = (),
+              masks: Mapping[str, Tensor] | None = None,
+              weights: Mapping[str, Tensor] | None = None, rewind: int = 0) -> Plan:
     """A plan that has been carried out once on `model`, with the costs before and after.
 
-    Raises PlanError where the model cannot honour it.
+    The arguments are the fields of `Plan`. Raises PlanError where the model cannot honour it.
     """
-    small = remove_channels(model, keep, input_shape)
-    before, after = (profile(net, input_shape, latency=False) for net in (model, small))
+    def on_cpu(values: Mapping[str, Tensor] | None) -> Tensors:
+        return Tensors({name: value.detach().cpu() for name, value in (values or {}).items()})
+
     widths = {name: out_width(model.get_submodule(name)) for name in keep}
-    return Plan(method, target, input_shape, widths, dict(keep), dict(asked), dict(left_alone),
-                before, after)
+    plan = Plan(method, target, input_shape, widths,
+                {name: tuple(kept) for name, kept in keep.items()}, dict(asked), dict(left_alone),
+                read={name: tuple(kept) for name, kept in (read or {}).items()},
+                branches=tuple(branches), masks=on_cpu(masks), weights=on_cpu(weights),
+                rewind=rewind)
+    count = "nonzero" if plan.masks else "dense"
+    before = profile(model, input_shape, latency=False)
+    after = profile(plan.apply(model), input_shape, count=count, latency=False)
+    return Plan(**{**plan.__dict__, "before": before, "after": after})
 
 
 def describe(plan: Plan) -> str:
     """The text of `Plan.report`."""
-    wide = max([len(name) for name in plan.keep] + [len("layer")])
-    lines = [f"{plan.method}, target {plan.target}", "",
-             f"{'layer':{wide}}  {'before':>6}  {'asked':>8}  {'after':>6}  kept"]
+    wide = max([len(name) for name in (*plan.keep, *plan.read, *plan.masks)] + [len("layer")])
+    lines = [f"{plan.method}, target {plan.target}"]
+    if plan.keep:
+        lines += ["", f"{'layer':{wide}}  {'before':>6}  {'asked':>8}  {'after':>6}  kept"]
     for name, width in plan.widths.items():
         asked = plan.asked.get(name)
-        wanted = "all" if asked == 0 else f"-{asked:.0%}" if isinstance(asked, float) else asked
+        wanted = ("" if asked is None else "all" if asked == 0
+                  else f"-{asked:.0%}" if isinstance(asked, float) else asked)
         got = len(plan.keep[name])
         lines.append(f"{name:{wide}}  {width:6}  {wanted!s:>8}  {got:6}  {got / width:.1%}")
+    if plan.read:
+        lines += ["", "channels that a layer reads of a stream that keeps its width:"]
+        lines += [f"{name:{wide}}  {len(channels):6}" for name, channels in plan.read.items()]
+    if plan.branches:
+        lines += ["", f"residual branches removed: {', '.join(plan.branches)}"]
+    if plan.masks:
+        lines += ["", f"{'masked':{wide}}  {'weights':>11}  {'live':>11}  density"]
+        lines += [f"{name:{wide}}  {mask.numel():11,}  {int(mask.sum()):11,}  "
+                  f"{plan.densities[name]:.1%}" for name, mask in plan.masks.items()]
     if plan.before and plan.after:
         lines.append("")
-        for label, number in (("parameters", "params"), ("MACs", "macs"),
-                              ("FLOPs", "flops")):
+        parameters = "nonzero_params" if plan.masks else "params"
+        for label, number in (("parameters", parameters), ("MACs", "macs"), ("FLOPs", "flops")):
             old, new = getattr(plan.before, number), getattr(plan.after, number)
             lines.append(f"{label}: {old:,} -> {new:,} ({new / old:.1%})")
     if plan.left_alone:

@@ -1,215 +1,134 @@
-"""Physical removal of channels from any traced network, on Torch-Pruning's dependency graph.
+"""Physical removal of channels, channel selections and residual branches, checked.
 
-Torch-Pruning knows which layers share channels. What it does not do is refuse: it will prune
-nothing, or more than asked, without a word. Here every cut is checked, and what cannot be cut is
-named together with the reason.
+Every cut is compared with what the full network computes without those channels: a wrong index or
+a forward pass that mixes channels behind the dependency graph's back is an error, not a result.
 """
 
 from __future__ import annotations
 
-import warnings
-from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch_pruning as tp
 from torch import Tensor, nn
 
 from rethinklab.analysis.cost import evaluating
 from rethinklab.errors import PlanError, unknown_name
+from rethinklab.models.residual import remove_branch, residual_branches
+from rethinklab.models.selection import SelectConv2d, SelectLinear
+from rethinklab.pruners.graph import LAYERS, ChannelGraph, Shape, first_line, out_width
 
-Shape = tuple[int, int, int]
 AGREEMENT = 1e-3  # of the largest output: far above rounding, far below a wrong channel
-LAYERS = (nn.modules.conv._ConvNd, nn.Linear)
+Kept = Mapping[str, Sequence[int]]
 
 
-@dataclass(frozen=True)
-class Prunable:
-    """A layer whose output channels can be removed one by one.
-
-    name: as in `model.named_modules()`. width: number of output channels.
-    """
-
-    name: str
-    width: int
-
-
-@dataclass(frozen=True)
-class Survey:
-    """The layers of a network that can lose channels, and why the others are left alone."""
-
-    prunable: dict[str, Prunable]
-    left_alone: dict[str, str]
-
-
-class ChannelGraph:
-    """Which layers of `model` share channels, traced with one black image of `input_shape`.
-
-    Works on the model it is given: pass a copy. Raises PlanError where tracing fails.
-    """
-
-    def __init__(self, model: nn.Module, input_shape: Shape) -> None:
-        self.model = model
-        self.names = {module: name for name, module in model.named_modules()}
-        counts = Counter(id(p) for _, p in model.named_parameters(remove_duplicate=False))
-        self.shared = {key for key, count in counts.items() if count > 1}
-        device = next((p.device for p in model.parameters()), torch.device("cpu"))
-        self.example = torch.zeros(1, *input_shape, device=device)
-        modes = {module: module.training for module in model.modules()}
-        frozen = [p for p in model.parameters() if not p.requires_grad]
-        for parameter in frozen:
-            parameter.requires_grad_(True)  # the graph is read off autograd's
-        try:
-            with warnings.catch_warnings(), torch.enable_grad():
-                warnings.simplefilter("ignore")  # judged below, layer by layer
-                self.graph = tp.DependencyGraph().build_dependency(
-                    model, example_inputs=self.example, verbose=False)
-        except Exception as error:  # whatever the user's forward pass raises
-            raise PlanError(f"{type(model).__name__} cannot be traced with an image of shape "
-                            f"{input_shape} ({_first_line(error)}).") from error
-        finally:
-            for parameter in frozen:
-                parameter.requires_grad_(False)
-            for module, mode in modes.items():
-                module.training = mode
-
-    def survey(self, only: Collection[str] | None = None) -> Survey:
-        """Every convolution and linear layer, as prunable or left alone with the reason.
-
-        A layer is prunable when it alone produces its channels. Where several layers add into
-        one residual stream, the stream keeps its width, as it does throughout the study.
-        only: look at these names and no others, for speed.
-        """
-        prunable: dict[str, Prunable] = {}
-        left_alone: dict[str, str] = {}
-        for name, module in self.model.named_modules():
-            if not isinstance(module, LAYERS):
-                continue
-            if only is not None and name not in only:
-                continue
-            if module not in self.graph.module2node:
-                left_alone[name] = "not on the path from input to output"
-                continue
-            reason = self._obstacle(name, module)
-            if reason:
-                left_alone[name] = reason
-            else:
-                prunable[name] = Prunable(name, out_width(module))
-        return Survey(prunable, left_alone)
-
-    def members(self, module: nn.Module,
-                channels: Sequence[int]) -> list[tuple[Any, list[int], bool]]:
-        """What removing output `channels` of `module` touches: (module, its indices, whether
-        they are output channels of that module; otherwise they are inputs)."""
-        group = self._group(module, channels)
-        return [(dep.target, list(idxs), self.graph.is_out_channel_pruning_fn(dep.handler))
-                for dep, idxs in group]
-
-    def remove(self, name: str, channels: Sequence[int]) -> None:
-        """Cut output `channels` of the layer `name` and everything that goes with them."""
-        module = self.model.get_submodule(name)
-        group = self._group(module, channels)
-        if not self.graph.check_pruning_group(group):
-            raise PlanError(f"removing {len(channels)} of {out_width(module)} channels of {name} "
-                            "would empty a layer; keep at least one.")
-        group.prune()
-
-    def _group(self, module: nn.Module, channels: Sequence[int]) -> Any:
-        cut = self.graph.get_pruner_of_module(module).prune_out_channels
-        return self.graph.get_pruning_group(module, cut, list(channels))
-
-    def _obstacle(self, name: str, module: nn.Module) -> str | None:
-        """Why the output channels of `module` cannot be removed one by one, or None."""
-        if isinstance(module, nn.modules.conv._ConvNd) and module.groups > 1:
-            if module.groups == module.in_channels == module.out_channels:
-                return "depthwise convolution: follows the layer that feeds it"
-            return f"grouped convolution with {module.groups} groups"
-        if isinstance(module, nn.modules.conv._ConvTransposeNd):
-            return "transposed convolution, which the kit's scores do not cover"
-        others = []
-        for node, _, is_output in self.members(module, range(out_width(module))):
-            part = node.module
-            if isinstance(part, nn.Parameter):
-                return "meets a parameter outside any layer, which cannot be cut safely"
-            if is_output and not node.outputs:
-                return "its channels are the network's output"
-            if isinstance(part, nn.modules.conv._ConvNd) and part is not module:
-                depthwise = part.groups == part.in_channels == part.out_channels
-                if part.groups > 1 and not depthwise:
-                    return f"feeds {self.names[part]}, a grouped convolution"
-                if is_output and part.groups == 1:
-                    others.append(self.names[part])
-            if isinstance(part, nn.Linear) and is_output and part is not module:
-                others.append(self.names[part])
-            if isinstance(part, (nn.GroupNorm, nn.LayerNorm)):
-                return f"feeds {self.names[part]}, which normalises over channels"
-            if any(id(p) in self.shared for p in part.parameters()):
-                return "meets a weight that several layers share"
-        if others:
-            shown = ", ".join(sorted(set(others))[:2])
-            return f"shares its channels through a sum with {shown}"
-        return None
-
-
-def survey(model: nn.Module, input_shape: Shape) -> Survey:
-    """What of `model` can be pruned, and what is left alone and why. The model is not changed."""
-    return ChannelGraph(deepcopy(model), input_shape).survey()
-
-
-def remove_channels(model: nn.Module, keep: Mapping[str, Sequence[int]],
-                    input_shape: Shape) -> nn.Module:
+def remove_channels(model: nn.Module, keep: Kept, input_shape: Shape, read: Kept | None = None,
+                    branches: Sequence[str] = ()) -> nn.Module:
     """A copy of `model` in which each layer of `keep` has only those output channels.
 
-    keep: layer name to the indices kept, in ascending order. Raises PlanError for a layer that is
-    not there or not prunable, indices out of range, none kept, or a cut that turned out
-    otherwise than asked.
+    keep: layer name to the indices kept, in ascending order. read: layer name to the channels of
+    its input that it goes on reading, for streams that keep their width. branches: residual
+    blocks that lose their branch (entries of layers inside are then ignored).
+    Raises PlanError for a layer that is not there or not prunable, indices out of range, none
+    kept, or a cut that turned out otherwise than asked.
     """
     model = deepcopy(model)
+    keep, read = _cut_branches(model, keep, read or {}, branches)
     graph = ChannelGraph(model, input_shape)
     check_keep(graph, keep)
-    removed = {name: sorted(set(range(out_width(model.get_submodule(name)))) - set(kept))
-               for name, kept in keep.items()}
-    reference = _ignoring_readers(graph, removed)
+    check_read(graph, keep, read)
+    reference = _ignoring_readers(graph, keep, read)
     widths = _widths(model)
     expected = _expected_widths(graph, keep)
     frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
-    for name, channels in removed.items():
-        if channels:
-            graph.remove(name, channels)
+    for name, kept in keep.items():
+        removed = without(kept, out_width(model.get_submodule(name)))
+        if removed:
+            graph.remove(name, removed)
+    for name, chosen in read.items():
+        select_inputs(model, name, chosen)
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name not in frozen)  # the cut makes new, trainable parameters
     _check_cut(model, widths | expected, graph.example, reference)
     return model
 
 
-def silence_channels(model: nn.Module, keep: Mapping[str, Sequence[int]],
-                     input_shape: Shape) -> nn.Module:
+def select_inputs(model: nn.Module, name: str, channels: Sequence[int]) -> None:
+    """Replace the layer `name`, in place, by one that reads only those channels of its input."""
+    layer = model.get_submodule(name)
+    if in_width(layer) == len(channels):
+        return
+    index = torch.tensor(list(channels), dtype=torch.int64)
+    parent, _, leaf = name.rpartition(".")
+    selecting = (SelectLinear.from_linear(layer, index) if isinstance(layer, nn.Linear)
+                 else SelectConv2d.from_conv(layer, index))  # type: ignore[arg-type]
+    setattr(model.get_submodule(parent), leaf, selecting)
+
+
+def silence_channels(model: nn.Module, keep: Kept, input_shape: Shape, read: Kept | None = None,
+                     branches: Sequence[str] = ()) -> nn.Module:
     """A copy of `model`, full width, in which the channels that are not kept output zero.
 
-    Sets to zero the filters, biases, and normalisation scales and shifts of each such channel.
+    Sets to zero the filters, biases, and normalisation scales and shifts of each such channel,
+    the weights on inputs that are not read, and the last layer of branches that go.
     In evaluation mode it computes what `remove_channels` computes, wherever zero stays zero on
     the way to the next layer (ReLU, pooling, dropout; not a sigmoid or a layer normalisation).
     """
     model = deepcopy(model)
-    graph = ChannelGraph(model, input_shape)
-    check_keep(graph, keep)
-    with torch.no_grad():
-        for name, kept in keep.items():
-            layer = model.get_submodule(name)
-            removed = sorted(set(range(out_width(layer))) - set(kept))
-            for node, indices, is_output in graph.members(layer, removed) if removed else []:
-                part = node.module
-                if is_output and isinstance(part, nn.Module):
-                    for value in (getattr(part, "weight", None), getattr(part, "bias", None)):
-                        if isinstance(value, Tensor):
-                            value[indices] = 0
+    masks = channel_masks(model, keep, input_shape, read, readers=False)
+    for name in branches:
+        last = model.get_submodule(residual_branches(model)[name].last)
+        masks |= {key: torch.zeros_like(value, dtype=torch.bool)
+                  for key, value in model.named_parameters() if value in set(last.parameters())}
+    apply_masks(model, masks)
     return model
 
 
-def check_keep(graph: ChannelGraph, keep: Mapping[str, Sequence[int]]) -> None:
+def channel_masks(model: nn.Module, keep: Kept, input_shape: Shape, read: Kept | None = None,
+                  readers: bool = True, empty: bool = False) -> dict[str, Tensor]:
+    """The cut as masks over parameters: name to a boolean tensor of its shape, False where the
+    weight belongs to a channel that goes. readers: also the weights by which later layers read
+    such channels, which then count for nothing. empty: a layer may lose all its channels. The
+    model is not changed."""
+    graph = ChannelGraph(deepcopy(model), input_shape)
+    check_keep(graph, {name: kept for name, kept in keep.items() if kept or not empty})
+    parameters = dict(model.named_parameters())
+    masks: dict[str, Tensor] = {}
+
+    def forbid(layer: str, part: str, index: Any) -> None:
+        name = f"{layer}.{part}"
+        if name in parameters:
+            whole = torch.ones_like(parameters[name], dtype=torch.bool)
+            masks.setdefault(name, whole)[index] = False
+
+    for name, kept in keep.items():
+        layer = graph.model.get_submodule(name)
+        removed = without(kept, out_width(layer))
+        for node, indices, is_output in graph.members(layer, removed) if removed else []:
+            if not isinstance(node.module, nn.Module) or node.module not in graph.names:
+                continue
+            part = graph.names[node.module]
+            if is_output:
+                forbid(part, "weight", indices)
+                forbid(part, "bias", indices)
+            elif readers and isinstance(node.module, LAYERS):
+                forbid(part, "weight", (slice(None), indices))
+    for name, channels in (read or {}).items():
+        forbid(name, "weight", (slice(None), without(channels, in_width(
+            model.get_submodule(name)))))
+    return masks
+
+
+def apply_masks(model: nn.Module, masks: Mapping[str, Tensor]) -> None:
+    """Set to zero, in place, the weights that the masks leave out."""
+    parameters = dict(model.named_parameters())
+    with torch.no_grad():
+        for name, mask in masks.items():
+            parameters[name].masked_fill_(~mask.to(parameters[name].device), 0)
+
+
+def check_keep(graph: ChannelGraph, keep: Kept) -> None:
     """Raises PlanError unless every layer of `keep` is prunable and keeps a valid set."""
     found = graph.survey(keep)
     for name, kept in keep.items():
@@ -221,15 +140,63 @@ def check_keep(graph: ChannelGraph, keep: Mapping[str, Sequence[int]]) -> None:
         if len(kept) == 0:
             raise PlanError(f"the plan keeps none of the {width} channels of {name}; "
                             "keep at least one.")
-        if list(kept) != sorted(set(kept)) or kept[0] < 0 or kept[-1] >= width:
-            raise PlanError(f"the channels kept in {name} must be distinct, ascending and from "
-                            f"0 to {width - 1}, got {_some(kept)}.")
+        _check_indices(f"the channels kept in {name}", kept, width)
 
 
-def out_width(module: nn.Module) -> int:
-    """Number of output channels of a convolution or linear layer."""
-    width = module.out_features if isinstance(module, nn.Linear) else module.out_channels
+def check_read(graph: ChannelGraph, keep: Kept, read: Kept) -> None:
+    """Raises PlanError unless every layer of `read` reads a valid part of an input that `keep`
+    leaves at its width."""
+    if not read:
+        return
+    modules = dict(graph.model.named_modules())
+    cut = {graph.names[node.module] for name, kept in keep.items()
+           if len(kept) < out_width(modules[name])
+           for node, _, is_output in graph.members(modules[name], [0])
+           if not is_output and isinstance(node.module, LAYERS)}
+    for name, channels in read.items():
+        layer = modules.get(name)
+        if not isinstance(layer, (nn.Conv2d, nn.Linear)) or getattr(layer, "groups", 1) != 1:
+            raise PlanError(f"{name!r} is not an ungrouped convolution or linear layer of "
+                            f"{type(graph.model).__name__}, so it cannot read a selection.")
+        if name in cut:
+            raise PlanError(f"{name} loses inputs with the layer before it and cannot read a "
+                            "selection as well.")
+        if len(channels) == 0:
+            raise PlanError(f"the plan lets {name} read none of its {in_width(layer)} inputs; "
+                            "keep at least one.")
+        _check_indices(f"the inputs read by {name}", channels, in_width(layer))
+
+
+def _check_indices(what: str, chosen: Sequence[int], width: int) -> None:
+    if list(chosen) != sorted(set(chosen)) or chosen[0] < 0 or chosen[-1] >= width:
+        raise PlanError(f"{what} must be distinct, ascending and from 0 to {width - 1}, got "
+                        f"{_some(chosen)}.")
+
+
+def in_width(layer: nn.Module) -> int:
+    """Number of input channels of a convolution or linear layer."""
+    width = layer.in_features if isinstance(layer, nn.Linear) else layer.in_channels
     return int(width)  # type: ignore[arg-type]
+
+
+def without(kept: Iterable[int], width: int) -> list[int]:
+    """The indices from 0 to width - 1 that are not in `kept`."""
+    return sorted(set(range(width)) - set(kept))
+
+
+def _cut_branches(model: nn.Module, keep: Kept, read: Kept,
+                  branches: Sequence[str]) -> tuple[Kept, Kept]:
+    """Remove residual branches from `model` in place; what remains of `keep` and `read`."""
+    if not branches:
+        return keep, read
+    known = residual_branches(model)
+    for name in branches:
+        if name not in known:
+            raise unknown_name("residual block", name, known, PlanError)
+        remove_branch(model, name)
+    left = dict(model.named_modules())
+    return ({name: kept for name, kept in keep.items() if isinstance(left.get(name), LAYERS)},
+            {name: chosen for name, chosen in read.items() if isinstance(left.get(name), LAYERS)})
 
 
 def _widths(model: nn.Module) -> dict[str, int]:
@@ -237,7 +204,7 @@ def _widths(model: nn.Module) -> dict[str, int]:
             if isinstance(module, LAYERS)}
 
 
-def _expected_widths(graph: ChannelGraph, keep: Mapping[str, Sequence[int]]) -> dict[str, int]:
+def _expected_widths(graph: ChannelGraph, keep: Kept) -> dict[str, int]:
     """Width after the cut of each planned layer and of the depthwise layers that follow it."""
     expected = {}
     for name, kept in keep.items():
@@ -249,13 +216,14 @@ def _expected_widths(graph: ChannelGraph, keep: Mapping[str, Sequence[int]]) -> 
     return expected
 
 
-def _ignoring_readers(graph: ChannelGraph, removed: Mapping[str, Sequence[int]]) -> nn.Module:
+def _ignoring_readers(graph: ChannelGraph, keep: Kept, read: Kept) -> nn.Module:
     """A copy of the network in which the layers that read the channels give them no weight:
     what the network without them must compute."""
     reference = deepcopy(graph.model)
     with torch.no_grad():
-        for name, channels in removed.items():
+        for name, kept in keep.items():
             layer = graph.model.get_submodule(name)
+            channels = without(kept, out_width(layer))
             for node, indices, is_output in graph.members(layer, channels) if channels else []:
                 if not is_output and isinstance(node.module, LAYERS):
                     reader = reference.get_submodule(graph.names[node.module])
@@ -265,6 +233,10 @@ def _ignoring_readers(graph: ChannelGraph, removed: Mapping[str, Sequence[int]])
                         weight[indices] = 0
                     else:
                         weight[:, indices] = 0
+        for name, chosen in read.items():
+            reader = reference.get_submodule(name)
+            assert isinstance(reader.weight, Tensor)
+            reader.weight[:, without(chosen, in_width(reader))] = 0
     return reference
 
 
@@ -284,7 +256,7 @@ def _check_cut(model: nn.Module, expected: Mapping[str, int], example: Tensor,
             after = model(image)
     except Exception as error:  # whatever the user's forward pass raises
         raise PlanError(f"the pruned {type(model).__name__} does not run "
-                        f"({_first_line(error)}); its forward pass seems to rely on fixed "
+                        f"({first_line(error)}); its forward pass seems to rely on fixed "
                         "widths.") from error
     if not isinstance(before, Tensor) or not torch.isfinite(before).all():
         return  # nothing to compare
@@ -295,10 +267,6 @@ def _check_cut(model: nn.Module, expected: Mapping[str, int], example: Tensor,
         raise PlanError(f"the pruned {type(model).__name__} does not compute what the full one "
                         "computes without those channels; its forward pass mixes channels in a "
                         "way the dependency graph does not describe.")
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _some(items: Any, count: int = 4) -> str:

@@ -1,0 +1,219 @@
+"""Controls: plans that differ from a method's in one respect, without which a claim about what
+the method chose means little."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from rethinklab.data import ImageData
+from rethinklab.errors import ConfigError, PlanError
+from rethinklab.pruners.base import ChannelPruner, Origin, Pruner, highest
+from rethinklab.pruners.budget import CostModel, last_above
+from rethinklab.pruners.l1 import channel_l1
+from rethinklab.pruners.plan import Plan, make_plan
+from rethinklab.pruners.surgery import in_width
+from rethinklab.seeds import generator
+from rethinklab.trainers.callbacks import Callback
+
+Kept = dict[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class Control(Pruner):
+    """A plan made from that of another method.
+
+    target: of that method. of: its name. options: its hyper-parameters. seed: of the draws.
+    """
+
+    of: str = "l1"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "options", dict(self.options))
+        self.base  # noqa: B018  (raises where the method does not take the target)
+
+    @property
+    def base(self) -> Pruner:
+        """The method that this is a control for."""
+        from rethinklab.pruners import CONTROLS, make_pruner
+
+        if self.of in CONTROLS:
+            raise ConfigError(f"{self.name} cannot be a control of {self.of}, another control.")
+        return make_pruner(self.of, self.target, **self.options)
+
+    def during(self, data: ImageData) -> list[Callback]:
+        return self.base.during(data)
+
+    def training_spec(self) -> dict[str, Any]:
+        return self.base.training_spec()
+
+    def fit(self, model: nn.Module, data: ImageData, origin: Origin | None = None) -> Plan:
+        return self._vary(model, data, self.base.fit(model, data, origin))
+
+    def rehearse(self, model: nn.Module, data: ImageData) -> Plan:
+        return self._vary(model, data, self.base.rehearse(model, data))
+
+    def _vary(self, model: nn.Module, data: ImageData, plan: Plan) -> Plan:
+        raise NotImplementedError
+
+    def _replan(self, model: nn.Module, plan: Plan, keep: Mapping[str, tuple[int, ...]],
+                read: Mapping[str, tuple[int, ...]],
+                masks: Mapping[str, Tensor] | None = None) -> Plan:
+        return make_plan(model, self.name, self.target, plan.input_shape, keep, plan.asked,
+                         plan.left_alone, read=read, masks=masks or None, rewind=plan.rewind)
+
+
+@dataclass(frozen=True)
+class RandomChoice(Control):
+    """Random channels, or weights, in the numbers that a method leaves to each layer.
+
+    What the method's scores are worth shows against it.
+    """
+
+    name: ClassVar[str] = "random"
+
+    def _vary(self, model: nn.Module, data: ImageData, plan: Plan) -> Plan:
+        def draw(name: str, count: int, width: int) -> tuple[int, ...]:
+            order = torch.randperm(width, generator=generator(self.seed, "random", name))
+            return tuple(sorted(order[:count].tolist()))
+
+        keep = {name: draw(name, len(kept), plan.widths[name])
+                for name, kept in plan.keep.items()}
+        read = {name: draw(f"{name}/read", len(kept), in_width(model.get_submodule(name)))
+                for name, kept in plan.read.items()}
+        return self._replan(model, plan, keep, read, self._shuffled_masks(plan, "random"))
+
+    def _shuffled_masks(self, plan: Plan, stream: str) -> dict[str, Tensor]:
+        return {name: _permuted(mask, self.seed, stream, name)
+                for name, mask in plan.masks.items()}
+
+
+@dataclass(frozen=True)
+class Shuffled(Control):
+    """A method's choice with its places exchanged at random within each layer: whole channels of a
+    channel plan; of masked weights whole kernels, whose inner pattern stays.
+
+    It separates what a layer's pattern is worth from where in the layer the pattern is put.
+    """
+
+    name: ClassVar[str] = "shuffled"
+
+    def _vary(self, model: nn.Module, data: ImageData, plan: Plan) -> Plan:
+        def exchange(name: str, kept: tuple[int, ...], width: int) -> tuple[int, ...]:
+            place = torch.randperm(width, generator=generator(self.seed, "shuffled", name))
+            return tuple(sorted(place[list(kept)].tolist()))
+
+        keep = {name: exchange(name, kept, plan.widths[name]) for name, kept in plan.keep.items()}
+        read = {name: exchange(f"{name}/read", kept, in_width(model.get_submodule(name)))
+                for name, kept in plan.read.items()}
+        masks = {}
+        for name, mask in plan.masks.items():
+            kernels = mask.flatten(0, 1) if mask.ndim > 2 else mask.flatten()
+            order = torch.randperm(len(kernels), generator=generator(self.seed, "shuffled", name))
+            masks[name] = kernels[order].view(mask.shape)
+        return self._replan(model, plan, keep, read, masks)
+
+
+@dataclass(frozen=True)
+class Uniform(Control):
+    """One ratio for every layer, at as many multiply-adds as a method leaves: its largest filters
+    by L1-norm; of masked weights the largest of each layer, at one density and as many in all.
+
+    What the method's distribution over layers is worth shows against it.
+    """
+
+    name: ClassVar[str] = "uniform"
+
+    def _vary(self, model: nn.Module, data: ImageData, plan: Plan) -> Plan:
+        if plan.masks:
+            return self._replan(model, plan, {}, {}, self._even_masks(model, plan))
+        widths = channel_widths(model, plan)
+        cost = CostModel(model, plan.input_shape, widths)
+        goal = _macs(plan)
+        ratios = sorted({cut / width for width in widths.values() for cut in range(width)})
+
+        def counts(step: int) -> dict[str, int]:
+            return {name: max(1, width - int(width * ratios[step] + 1e-9))
+                    for name, width in widths.items()}
+
+        above = last_above(lambda step: cost(counts(step))["macs"], len(ratios), goal)
+        nearest = min((above, min(above + 1, len(ratios) - 1)),
+                      key=lambda step: abs(cost(counts(step))["macs"] - goal))
+        return self._replan(model, plan, largest_filters(model, counts(nearest)), {})
+
+    def _even_masks(self, model: nn.Module, plan: Plan) -> dict[str, Tensor]:
+        parameters = dict(model.named_parameters())
+        total = sum(mask.numel() for mask in plan.masks.values())
+        density = sum(int(mask.sum()) for mask in plan.masks.values()) / total
+        masks = {}
+        for name, mask in plan.masks.items():
+            size = parameters[name].detach().abs().flatten().cpu()
+            chosen = torch.zeros(len(size), dtype=torch.bool)
+            chosen[size.argsort(descending=True, stable=True)[: round(len(size) * density)]] = True
+            masks[name] = chosen.view(mask.shape)
+        return masks
+
+
+@dataclass(frozen=True)
+class RandomWidths(Control):
+    """Random widths at as many multiply-adds as a method leaves, within one in a hundred where the
+    widths allow it; in each layer the largest filters by L1-norm.
+
+    What it is worth to have found these widths rather than any others shows against it.
+    """
+
+    name: ClassVar[str] = "random-widths"
+
+    def _vary(self, model: nn.Module, data: ImageData, plan: Plan) -> Plan:
+        if plan.masks:
+            raise PlanError(f"the plan of {self.of} masks weights and has no widths; use the "
+                            "control random or uniform.")
+        widths = channel_widths(model, plan)
+        cost = CostModel(model, plan.input_shape, widths)
+        draws = torch.rand(len(widths), generator=generator(self.seed, "random-widths"))
+        counts = random_widths(widths, draws.tolist(), lambda c: cost(c)["macs"], _macs(plan))
+        return self._replan(model, plan, largest_filters(model, counts), {})
+
+
+def random_widths(widths: Mapping[str, int], draws: list[float],
+                  price: Callable[[Mapping[str, int]], int], goal: int) -> dict[str, int]:
+    """Widths whose shares are u ** t, u uniform in each layer and t the power that meets `goal`:
+    t near 0 keeps everything, a large t next to nothing."""
+    def counts(step: int) -> dict[str, int]:
+        power = step / 200
+        return {name: max(1, round(width * max(u, 1e-3) ** power))
+                for (name, width), u in zip(widths.items(), draws, strict=True)}
+
+    above = last_above(lambda step: price(counts(step)), 4000, goal)
+    return min((counts(above), counts(above + 1)), key=lambda c: abs(price(c) - goal))
+
+
+def channel_widths(model: nn.Module, plan: Plan) -> dict[str, int]:
+    """Every layer that can lose channels and that the plan, or the network, lets lose some: those
+    of the plan, or all convolutions where it only selects inputs."""
+    if plan.keep:
+        return dict(plan.widths)
+    found = ChannelPruner(0.5).request(model, plan.input_shape)
+    return found.widths
+
+
+def largest_filters(model: nn.Module, counts: Mapping[str, int]) -> Kept:
+    """The filters of largest L1-norm of each layer, in the numbers given."""
+    return {name: highest(channel_l1(model.get_submodule(name)), count, name)
+            for name, count in counts.items()}
+
+
+def _macs(plan: Plan) -> int:
+    assert plan.after is not None
+    return plan.after.macs
+
+
+def _permuted(mask: Tensor, seed: int, stream: str, name: str) -> Tensor:
+    order = torch.randperm(mask.numel(), generator=generator(seed, stream, name))
+    return mask.flatten()[order].view(mask.shape)
