@@ -172,9 +172,10 @@ def label(study: Study, frame: pd.DataFrame) -> str:
         return " and ".join(sorted({str(v) for v in values}))
 
     seeds = frame["seed"].nunique()
+    precision = "" if study.precision == "fp32" else f", {study.precision}"
     return (f"{study.scale.capitalize()} scale; {study.method}, target {study.target}, on "
             f"{study.model}, width {study.width:g}; data {listed(frame['data'])}, "
-            f"{frame['train_images'].max():,} training images; {listed(frame['device'])}; "
+            f"{frame['train_images'].max():,} training images; {listed(frame['device'])}{precision}; "
             f"{seeds} seed" + "s" * (seeds != 1))
 
 

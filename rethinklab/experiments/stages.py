@@ -144,7 +144,8 @@ def _store_training(stage: Stage, store: Store, outcome: TrainResult, data: Imag
         "nonzero_params": cost.nonzero_params,
         "macs": cost.macs, "flops": cost.flops, "data": data.name, "classes": data.num_classes,
         "train_images": len(data.train), "test_images": len(data.test),
-        "seconds": round(seconds, 3), "threads": torch.get_num_threads(),
+        "seconds": round(seconds, 3), "precision": stage.spec["precision"],
+        "threads": torch.get_num_threads(),
         **provenance(device)}
 
     def fill(folder: Path) -> None:
