@@ -17,7 +17,7 @@ _WHERE = {
     "build_model": "models",
     "Recipe": "trainers.recipe", "train": "trainers.loop", "evaluate": "trainers.evaluate",
     "TrainResult": "trainers.loop", "Callback": "trainers.callbacks", "REGIMES": "trainers.regimes",
-    "Plan": "pruners", "make_pruner": "pruners",
+    "Plan": "pruners", "Origin": "pruners", "make_pruner": "pruners",
     "profile": "analysis.cost", "compare_paired": "analysis.statistics",
     "Study": "experiments.study", "Trial": "experiments.trial", "Store": "experiments.store",
     "Results": "experiments.results", "run": "experiments.runner", "run_one": "experiments.stages",
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from rethinklab.experiments.study import Study
     from rethinklab.experiments.trial import Trial
     from rethinklab.models import build_model
-    from rethinklab.pruners import Plan, make_pruner
+    from rethinklab.pruners import Origin, Plan, make_pruner
     from rethinklab.trainers.callbacks import Callback
     from rethinklab.trainers.evaluate import evaluate
     from rethinklab.trainers.loop import TrainResult, train

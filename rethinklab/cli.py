@@ -66,7 +66,7 @@ def run(
         help="A row of the paper, such as l1-vgg16-cifar10; see `rethinklab list presets`.")
     ] = None,
     data: Annotated[str | None, typer.Option(
-        help="digits, cifar10, cifar100 or folder:PATH. [default: digits]")] = None,
+        help="digits, cifar10, cifar100, folder:PATH or imagenet:PATH. [default: digits]")] = None,
     model: Annotated[str | None, typer.Option(
         help="A network of the kit, or your own as package.module:function, importable from the "
              "current folder. [default: the method's example]")] = None,

@@ -35,7 +35,8 @@ def small_study(images, **changes):
 
 
 def run(study, store, **options):
-    return rl.run(study, store, **{"workers": 0, "progress": False, **options})
+    return rl.run(study, store, **{"workers": 0, "progress": False,
+                                   "device": "cpu", **options})  # where results repeat to the bit
 
 
 def outcome(results):
@@ -150,7 +151,7 @@ from rethinklab.trainers.checkpoint import Checkpoint
 Checkpoint.__init__.__defaults__ = (0.0,)  # a checkpoint after every epoch
 study = rl.Study(dataset={images!r}, model="vgg11", width=0.0625, target=0.5, seeds=2,
                  recipe=rl.Recipe(epochs=2, lr=0.02, batch_size=16))
-rl.run(study, {store!r}, workers={workers}, progress=False)
+rl.run(study, {store!r}, workers={workers}, progress=False, device="cpu")
 """
 
 

@@ -175,8 +175,8 @@ def label(study: Study, frame: pd.DataFrame) -> str:
     precision = "" if study.precision == "fp32" else f", {study.precision}"
     return (f"{study.scale.capitalize()} scale; {study.method}, target {study.target}, on "
             f"{study.model}, width {study.width:g}; data {listed(frame['data'])}, "
-            f"{frame['train_images'].max():,} training images; {listed(frame['device'])}{precision}; "
-            f"{seeds} seed" + "s" * (seeds != 1))
+            f"{frame['train_images'].max():,} training images; "
+            f"{listed(frame['device'])}{precision}; {seeds} seed" + "s" * (seeds != 1))
 
 
 def _short(count: float) -> str:

@@ -13,7 +13,8 @@ from rethinklab.trainers.recipe import Recipe
 @dataclass(frozen=True)
 class Scale:
     """Defaults of a study. width: of the network. margin: of equivalence, percentage points,
-    wide enough for what the scale's noise can resolve. options: hyper-parameters of methods whose
+    wide enough for what the scale's noise can resolve. look_width, look_seeds: for a first look at
+    a method, where the study names no network. options: hyper-parameters of methods whose
     published values belong to the published length of training: a penalty moves a scale by at
     most its strength times the sum of all learning rates."""
 
@@ -22,17 +23,20 @@ class Scale:
     seeds: int
     margin: float
     meaning: str
+    look_width: float
+    look_seeds: int
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 SCALES = {
     "quick": Scale(Recipe(epochs=6, lr=0.05), 0.125, 3, 1.0,
-                   "seconds to minutes on two CPU cores, slim networks",
-                   {"slimming": {"strength": 0.01}, "sss": {"strength": 0.01}}),
+                   "seconds to minutes on two CPU cores, slim networks", 0.0625, 2,
+                   {"slimming": {"strength": 0.01, "minimum": 1}, "sss": {"strength": 0.01}}),
     "classroom": Scale(Recipe(epochs=20, lr=0.05), 0.25, 6, 0.5,
-                       "tens of minutes to hours on a laptop, slim networks",
-                       {"slimming": {"strength": 0.0025}, "sss": {"strength": 0.0025}}),
-    "paper": Scale(Recipe(), 1.0, 5, 0.3, "the published protocol, for a GPU"),
+                       "tens of minutes to hours on a laptop, slim networks", 0.25, 6,
+                       {"slimming": {"strength": 0.0025, "minimum": 1},
+                        "sss": {"strength": 0.0025}}),
+    "paper": Scale(Recipe(), 1.0, 5, 0.3, "the published protocol, for a GPU", 1.0, 5),
 }
 
 

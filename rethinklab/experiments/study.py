@@ -25,14 +25,15 @@ from rethinklab.trainers.regimes import UNPRUNED, find_regime
 class Study:
     """One network, pruned one way, in several regimes over paired seeds.
 
-    dataset: "digits", "cifar10", "cifar100" or "folder:PATH". model: a registered name, or
-    "package.module:function" of your own. method, target: as `rl.pruners` takes them; without a
-    model, those of the method's example. regimes: how the pruned network is trained; by default
-    the ways that the method is studied with. method_options: hyper-parameters of the method, over
-    those of the scale. seeds: how many (0, 1, ...) or which. scale: defaults for
-    width, recipe, seeds and margin; each can be given instead. margin: within how many
-    percentage points two regimes count as equivalent, declared before the results are seen.
-    root, size: where the images are and their side, as `load_data` takes them.
+    dataset: "digits", "cifar10", "cifar100", "folder:PATH" or "imagenet:PATH". model: a
+    registered name, or "package.module:function" of your own; without one the method's example
+    is taken, small enough for a first look. method, target: as `rl.pruners` takes them. regimes:
+    how the pruned network is trained; by default the ways that the method is studied with.
+    method_options: hyper-parameters of the method, over those of the scale. seeds: how many
+    (0, 1, ...) or which. scale: defaults for width, recipe, seeds and margin; each can be given
+    instead. margin: within how many percentage points two regimes count as equivalent, declared
+    before the results are seen. root, size: where the images are and their side, as `load_data`
+    takes them.
     Raises ConfigError or PlanError for a name or value that cannot be used.
     """
 
@@ -75,7 +76,11 @@ class Study:
         if self.precision not in PRECISIONS:
             raise ConfigError(f"precision {self.precision!r} must be one of "
                               f"{', '.join(PRECISIONS)}.")
-        seeds = defaults.seeds if self.seeds is None else self.seeds
+        look = self.model is None
+        usual_seeds = defaults.look_seeds if look else defaults.seeds
+        usual_width = defaults.look_width if look else 1.0 if model not in MODELS \
+            else defaults.width
+        seeds = usual_seeds if self.seeds is None else self.seeds
         if isinstance(seeds, int) and not isinstance(seeds, bool) and seeds < 1:
             raise ConfigError(f"seeds {seeds} must be 1 or more.")
         if not isinstance(seeds, (int, Sequence)) or isinstance(seeds, str):
@@ -83,7 +88,6 @@ class Study:
         numbers = tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds)
         if not numbers or len(set(numbers)) != len(numbers):
             raise ConfigError(f"seeds {list(numbers)} must be distinct and at least one.")
-        own = model not in MODELS
         for name, high in (("width", 16), ("margin", 100)):
             value = getattr(self, name)
             if value is not None and not (isinstance(value, (int, float)) and 0 < value <= high):
@@ -97,8 +101,7 @@ class Study:
             "model": model, "target": target, "method_options": options,
             "regimes": tuple(dict.fromkeys(regimes)),
             "seeds": tuple(check_seed(seed) for seed in numbers),
-            "width": float(self.width if self.width is not None
-                           else 1.0 if own else defaults.width),
+            "width": float(usual_width if self.width is None else self.width),
             "recipe": self.recipe or defaults.recipe,
             "margin": defaults.margin if self.margin is None else self.margin,
         }
@@ -184,8 +187,8 @@ class Study:
                 warnings.warn(
                     f"training from scratch draws weights by other rules than {self.network} "
                     f"itself does (by layer type; {odd[0]}, for one), which blurs the comparison "
-                    "with the unpruned network. Give the model a method initialise() that draws its "
-                    "weights anew.", stacklevel=2)
+                    "with the unpruned network. Give the model a method initialise() that draws "
+                    "its weights anew.", stacklevel=2)
         return plan
 
     def to_dict(self) -> dict[str, Any]:

@@ -51,7 +51,7 @@ class Pruner:
 
     target: Any
     name: ClassVar[str] = ""
-    example: ClassVar[tuple[str, Any]] = ("vgg11", 0.4)
+    example: ClassVar[tuple[str, Any]] = ("vgg11", 0.25)
     usual: ClassVar[Any] = 0.5
     regimes: ClassVar[tuple[str, ...]] = RETRAINED
     trained_with: ClassVar[tuple[str, ...] | None] = None

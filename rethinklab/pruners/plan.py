@@ -32,6 +32,9 @@ class Tensors(dict[str, Tensor]):
                 and all(torch.equal(value.cpu(), other[name].cpu())
                         for name, value in self.items()))
 
+    def __ne__(self, other: object) -> bool:  # dict has one of its own, which asks each tensor
+        return not self == other
+
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:

@@ -15,11 +15,12 @@ from rethinklab.errors import ConfigError, PlanError, unknown_name
 from rethinklab.models.residual import residual_branches
 from rethinklab.pruners.base import Origin, Pruner
 from rethinklab.pruners.graph import ChannelGraph, Shape, survey
+from rethinklab.pruners.groups import group_masks, grouped_layers
 from rethinklab.pruners.norms import own_norms
 from rethinklab.pruners.plan import Plan, make_plan
 from rethinklab.trainers.callbacks import Callback, TrainState
 
-STRUCTURES = ("channels", "branches", "both")
+STRUCTURES = ("channels", "branches", "both", "groups")
 ZERO = "zero"
 
 
@@ -82,7 +83,8 @@ class SparseScales(Callback):
             layer = model.get_submodule(structure.scaled)
             assert isinstance(layer.weight, Tensor)
             each = torch.arange(len(layer.weight), device=layer.weight.device)
-            scale = StructureScale(torch.zeros_like(each) if structure.branch else each)
+            shared = len(each) if structure.branch else len(each) // structure.groups
+            scale = StructureScale(each // shared if structure.layer is None else each)
             self.scales.append(scale)
             for part in ("weight", "bias"):
                 if isinstance(getattr(layer, part, None), nn.Parameter):
@@ -104,22 +106,31 @@ class SparseScales(Callback):
 
 @dataclass(frozen=True)
 class Structure:
-    """What a scale can remove: the channels of a layer, or a branch.
+    """What a scale can remove: the channels of a layer, a branch, or the groups of a layer.
 
     scaled: the module whose weights are multiplied, the layer itself or the normalisation that
     follows it. layer: whose channels go. branch: the residual block that loses its branch.
+    groups: number of those of a grouped convolution.
     """
 
     scaled: str
     layer: str | None = None
     branch: str | None = None
+    groups: int = 1
 
 
 def find_structures(model: nn.Module, kind: str, input_shape: Shape) -> list[Structure]:
     """The structures of `model` that can have a scale.
 
-    kind: "channels", "branches" or "both". Raises PlanError where there are none.
+    kind: "channels", "branches", "both", or "groups". Raises PlanError where there are none.
     """
+    if kind == "groups":
+        grouped = grouped_layers(ChannelGraph(deepcopy(model), input_shape))
+        if not grouped:
+            raise PlanError(f"{type(model).__name__} has no grouped convolution, other than "
+                            "depthwise, whose groups could be removed; sparse structure selection "
+                            "can take its channels (structures='channels').")
+        return [Structure(layer.scaled, groups=layer.groups) for layer in grouped]
     found = []
     branches = {name: branch for name, branch in residual_branches(model).items()
                 if branch.removable}
@@ -131,13 +142,25 @@ def find_structures(model: nn.Module, kind: str, input_shape: Shape) -> list[Str
         found += [Structure(branch.last, branch=name) for name, branch in branches.items()]
     if kind != "branches":
         graph = ChannelGraph(deepcopy(model), input_shape)
-        norms = {s.producer: s.norm for s in own_norms(graph)}
-        layers = [Structure(norms.get(name, name), layer=name) for name in graph.survey().prunable]
+        survey = graph.survey()
+        norms = {s.producer: s.norm for s in own_norms(graph, survey).values()}
+        layers = [Structure(norms.get(name, name), layer=name) for name in survey.prunable
+                  if name in norms or not refilled(graph, name)]
         if not layers:
             raise PlanError(f"{type(model).__name__} has no layer that alone produces its "
-                            "channels, so none of them can have a scale.")
+                            "channels and whose channels stay zero, so none of them can have a "
+                            "scale.")
         found += layers
     return found
+
+
+def refilled(graph: ChannelGraph, name: str) -> bool:
+    """Whether a channel that is zero after the layer `name` is something else when it is read:
+    a normalisation or a depthwise convolution on the way adds to it."""
+    layer = graph.model.get_submodule(name)
+    return any(is_output and node.module is not layer
+               and getattr(node.module, "bias", None) is not None
+               for node, _, is_output in graph.members(layer, [0]))
 
 
 @dataclass(frozen=True)
@@ -147,7 +170,8 @@ class SparseSelection(Pruner):
 
     target: "zero", all of them. How many that are follows from `strength`, of the penalty on the
     scales while the large network trains. structures: "channels", "branches" (residual networks
-    only) or "both". A layer whose channels are all zero keeps one of them.
+    only), "both", or "groups" (of grouped convolutions, as in ResNeXt; these are masked, not cut
+    out). A layer whose channels are all zero keeps one of them.
     Source: sections 3.2 to 3.4 of the paper. Nesterov momentum for the weights, as there, is a
     matter of the recipe.
     """
@@ -176,7 +200,8 @@ class SparseSelection(Pruner):
 
     def fit(self, model: nn.Module, data: ImageData, origin: Origin | None = None) -> Plan:
         plan = self.rehearse(model, data)
-        if not plan.branches and all(len(plan.keep[n]) == w for n, w in plan.widths.items()):
+        uncut = all(len(plan.keep[name]) == width for name, width in plan.widths.items())
+        if uncut and not plan.branches and not plan.masks:
             raise PlanError(f"no structure of this {type(model).__name__} is exactly zero, so "
                             "there is nothing to remove. Train it with the method's scales "
                             "(during), for longer, or with more than strength "
@@ -184,6 +209,8 @@ class SparseSelection(Pruner):
         return plan
 
     def rehearse(self, model: nn.Module, data: ImageData) -> Plan:
+        if self.structures == "groups":
+            return self._without_groups(model, data)
         found = find_structures(model, self.structures, data.input_shape)
         keep, branches = {}, []
         for structure in found:
@@ -194,10 +221,28 @@ class SparseSelection(Pruner):
                 keep[structure.layer] = alive or (0,)
         lost = tuple(f"{name}." for name in branches)
         keep = {name: kept for name, kept in keep.items() if not name.startswith(lost or ("\n",))}
-        left_alone = {} if self.structures == "branches" else survey(
-            model, data.input_shape).left_alone
+        left_alone = {}
+        if self.structures != "branches":
+            seen = survey(model, data.input_shape)
+            scaled = {structure.layer for structure in found}
+            left_alone = seen.left_alone | {
+                name: "a normalisation that others share follows, so that a zero would not stay one"
+                for name in seen.prunable if name not in scaled}
         return make_plan(model, self.name, self.target, data.input_shape, keep, {}, left_alone,
                          branches=tuple(branches))
+
+
+    def _without_groups(self, model: nn.Module, data: ImageData) -> Plan:
+        masks: dict[str, Tensor] = {}
+        for layer in grouped_layers(ChannelGraph(deepcopy(model), data.input_shape)):
+            alive = living_channels(model.get_submodule(layer.scaled))
+            width = len(model.get_submodule(layer.scaled).weight)  # type: ignore[arg-type]
+            dead = set(range(layer.groups)) - {c * layer.groups // width for c in alive}
+            masks |= group_masks(model, layer, dead)
+        if not masks:
+            find_structures(model, self.structures, data.input_shape)  # says where there are none
+        return make_plan(model, self.name, self.target, data.input_shape, {}, {},
+                         {}, masks=masks)
 
 
 def living_channels(layer: nn.Module) -> tuple[int, ...]:

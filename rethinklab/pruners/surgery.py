@@ -242,13 +242,16 @@ def _ignoring_readers(graph: ChannelGraph, keep: Kept, read: Kept) -> nn.Module:
 
 def _check_cut(model: nn.Module, expected: Mapping[str, int], example: Tensor,
                reference: nn.Module) -> None:
+    """Raises PlanError unless `model` has the widths `expected` and computes, on the CPU, what the
+    `reference` computes."""
     for name, width in _widths(model).items():
         if width != expected[name]:
             raise PlanError(f"after the cut {name} has {width} channels where the plan says "
                             f"{expected[name]}; this network's layers are coupled in a way the "
                             "dependency graph does not describe.")
     draws = torch.Generator().manual_seed(0)
-    image = torch.randn(example.shape, generator=draws).to(example.device)
+    image = torch.randn(example.shape, generator=draws)
+    model, reference = deepcopy(model).cpu(), reference.cpu()  # a GPU rounds to ten bits
     with evaluating(reference):
         before = reference(image)
     try:

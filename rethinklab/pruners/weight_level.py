@@ -30,7 +30,7 @@ class WeightLevel(Pruner):
     """
 
     name: ClassVar[str] = "weight-level"
-    example: ClassVar[tuple[str, Any]] = ("vgg11", 0.8)
+    example: ClassVar[tuple[str, Any]] = ("vgg11", 0.5)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -1,0 +1,167 @@
+"""Controls: each keeps what it should of a plan, and changes what it is there to change."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from conftest import scramble_statistics
+
+import rethinklab as rl
+from rethinklab.errors import ConfigError, PlanError
+from rethinklab.pruners import (
+    CONTROLS,
+    L1Norm,
+    Lottery,
+    RandomChoice,
+    RandomWidths,
+    Shuffled,
+    Slimming,
+    Uniform,
+    WeightLevel,
+)
+
+BASES = {"l1": ("vgg11", 0.5), "slimming": ("preresnet20", 0.3), "weight-level": ("vgg11", 0.8)}
+
+
+@pytest.fixture(scope="module")
+def models():
+    return {name: scramble_statistics(rl.build_model(name, width=0.5, seed=8))
+            for name in ("vgg11", "preresnet20")}
+
+
+@pytest.fixture(scope="module")
+def bases(models, digits):
+    made = {"l1": L1Norm, "slimming": Slimming, "weight-level": WeightLevel}
+    return {of: made[of](target).fit(models[name], digits)
+            for of, (name, target) in BASES.items()}
+
+
+def control(kind, of, models, digits, **options):
+    name, target = BASES[of]
+    return kind(target, of=of, **options).fit(models[name], digits)
+
+
+@pytest.mark.parametrize("of", BASES)
+@pytest.mark.parametrize("kind", [RandomChoice, Shuffled])
+def test_numbers_in_each_layer_stay_and_the_choice_does_not(kind, of, models, bases, digits):
+    base, plan = bases[of], control(kind, of, models, digits)
+    assert plan.method == kind.name
+    assert plan.kept_widths == base.kept_widths
+    assert {n: len(r) for n, r in plan.read.items()} == {n: len(r) for n, r in base.read.items()}
+    assert {n: int(m.sum()) for n, m in plan.masks.items()} == {
+        n: int(m.sum()) for n, m in base.masks.items()}
+    assert plan.after.macs == base.after.macs
+    for part in ("keep", "read"):
+        mine, theirs = getattr(plan, part), getattr(base, part)
+        changed = [name for name in theirs if mine[name] != theirs[name]]
+        cut = [name for name, kept in theirs.items() if len(kept) > 1]
+        assert len(changed) > 0.7 * len(cut) or not cut, part
+    for name, mask in base.masks.items():
+        assert not torch.equal(plan.masks[name], mask), name
+
+
+@pytest.mark.parametrize("of", BASES)
+@pytest.mark.parametrize("kind", [RandomChoice, Shuffled])
+def test_the_seed_alone_decides(kind, of, models, digits):
+    one, again, other = (control(kind, of, models, digits, seed=seed) for seed in (1, 1, 2))
+    assert one == again
+    assert one != other
+
+
+def test_a_random_choice_does_not_look_at_the_weights(digits):
+    """Over many seeds the filters of smallest norm are kept as often as the others."""
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 12, 3, 4), torch.nn.AdaptiveAvgPool2d(1),
+                                torch.nn.Flatten(), torch.nn.Linear(12, 10))
+    with torch.no_grad():
+        model[0].weight[:6] *= 0.01
+    assert L1Norm(0.5).fit(model, digits).keep["0"] == tuple(range(6, 12))
+    kept = [RandomChoice(0.5, seed=seed).fit(model, digits).keep["0"] for seed in range(60)]
+    hits = [sum(index in chosen for chosen in kept) for index in range(12)]
+    assert sum(hits) == 60 * 6
+    assert min(hits) > 14  # 30 expected, standard deviation 4
+    assert max(hits) < 46
+
+
+def test_shuffling_moves_whole_kernels(models, bases, digits):
+    base, plan = bases["weight-level"], control(Shuffled, "weight-level", models, digits)
+    scattered = control(RandomChoice, "weight-level", models, digits)
+    name = "features.4.weight"
+
+    def patterns(masks):
+        return sorted(tuple(kernel.flatten().tolist()) for kernel in masks[name].flatten(0, 1))
+
+    assert patterns(plan.masks) == patterns(base.masks)
+    assert patterns(scattered.masks) != patterns(base.masks)
+
+
+@pytest.mark.parametrize(("of", "target"), [
+    ("l1", {"features.0": 0.75, "features.4": 0.5, "features.8": 0.25}), ("l1", "macs:0.4"),
+    ("slimming", 0.3)])
+def test_uniform_has_one_ratio_at_the_same_cost(of, target, models, digits):
+    model = models[BASES[of][0]]
+    base = rl.make_pruner(of, target).fit(model, digits)
+    plan = Uniform(target, of=of).fit(model, digits)
+    assert plan.after.macs == pytest.approx(base.after.macs, rel=0.02)
+    ratios = [(1 - len(kept) / plan.widths[name], 1 / plan.widths[name])
+              for name, kept in plan.keep.items()]
+    low = max(ratio for ratio, _ in ratios)
+    assert all(ratio <= low < ratio + step + 1e-9 for ratio, step in ratios), ratios
+    if target != "macs:0.4":
+        assert plan.keep != base.keep or plan.read != base.read
+
+
+def test_uniform_masks_have_one_density(models, bases, digits):
+    base, plan = bases["weight-level"], control(Uniform, "weight-level", models, digits)
+    total = sum(int(m.sum()) for m in base.masks.values())
+    assert sum(int(m.sum()) for m in plan.masks.values()) == pytest.approx(total, abs=len(
+        plan.masks))
+    overall = total / sum(m.numel() for m in base.masks.values())
+    for name, density in plan.densities.items():
+        assert density == pytest.approx(overall, abs=1 / plan.masks[name].numel())
+        weight = models["vgg11"].get_parameter(name).detach().abs()
+        kept = plan.masks[name]
+        assert float(weight[kept].min()) >= float(weight[~kept].max())
+    spread = [max(p.densities.values()) - min(p.densities.values()) for p in (base, plan)]
+    assert spread[0] > 10 * spread[1]
+
+
+@pytest.mark.parametrize("of", ["l1", "slimming"])
+@pytest.mark.parametrize("seed", range(3))
+def test_random_widths_cost_the_same_and_are_others(of, seed, models, bases, digits):
+    base, plan = bases[of], control(RandomWidths, of, models, digits, seed=seed)
+    assert plan.after.macs == pytest.approx(base.after.macs, rel=0.02)
+    widths = plan.kept_widths
+    assert widths != base.kept_widths
+    shares = [widths[name] / width for name, width in plan.widths.items()]
+    assert max(shares) - min(shares) > 0.2
+    assert plan == control(RandomWidths, of, models, digits, seed=seed)
+    assert widths != control(RandomWidths, of, models, digits, seed=seed + 10).kept_widths
+
+
+def test_masks_have_no_widths_to_draw(models, digits):
+    with pytest.raises(PlanError, match="has no widths"):
+        control(RandomWidths, "weight-level", models, digits)
+
+
+@pytest.mark.parametrize("kind", CONTROLS.values())
+@pytest.mark.parametrize("of", CONTROLS)
+def test_a_control_of_a_control_is_refused(kind, of):
+    with pytest.raises(ConfigError, match="another control"):
+        kind(0.5, of=of)
+
+
+def test_controls_train_the_large_network_as_their_method_does(digits):
+    uniform = Uniform(0.5, of="slimming", options={"strength": 0.02})
+    base = Slimming(0.5, strength=0.02)
+    assert uniform.training_spec() == base.training_spec() != {}
+    assert [type(c) for c in uniform.during(digits)] == [type(c) for c in base.during(digits)]
+    with pytest.raises(ConfigError, match="strenght"):
+        Uniform(0.5, of="slimming", options={"strenght": 0.02})
+    with pytest.raises(PlanError):
+        RandomChoice("A", of="weight-level")
+
+
+def test_a_control_of_a_ticket_keeps_where_it_rewinds_to(models, digits):
+    plan = Shuffled(0.5, of="lottery", options={"rewind": 3}).fit(models["vgg11"], digits)
+    assert plan.rewind == 3
+    assert plan.densities == Lottery(0.5).fit(models["vgg11"], digits).densities
