@@ -225,3 +225,53 @@ def test_the_optimiser_knows_the_weights_only(small):
 def test_options_without_meaning_are_refused(options, error):
     with pytest.raises(error):
         SparseSelection(**options)
+
+
+class Grouped(nn.Module):
+    """A block of ResNeXt: narrow, a convolution of four groups, widen, add."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3, 2, padding=1)
+        self.conv1, self.bn1 = nn.Conv2d(8, 16, 1, bias=False), nn.BatchNorm2d(16)
+        self.conv2 = nn.Conv2d(16, 16, 3, padding=1, groups=4, bias=False)
+        self.bn2, self.conv3 = nn.BatchNorm2d(16), nn.Conv2d(16, 8, 1)
+        self.head = nn.Linear(8, 10)
+
+    def forward(self, images):
+        x = self.stem(images).relu()
+        inner = self.bn2(self.conv2(self.bn1(self.conv1(x)).relu())).relu()
+        return self.head((x + self.conv3(inner)).relu().mean((2, 3)))
+
+
+def test_groups_whose_scale_is_zero_go_with_all_that_feeds_and_reads_them(digits):
+    torch.manual_seed(0)
+    model = scramble_statistics(Grouped())
+    pruner = SparseSelection(structures="groups")
+    acting = pruner.during(digits)[0]
+    acting.prepare(model)
+    assert len(acting.scales) == 1
+    assert acting.scales[0].scale.shape == (4,)
+    acting.scales[0].scale.copy_(torch.tensor([1.0, 0.0, 0.5, 0.0]))
+    acting.finish(model)
+    before = output(model)
+    plan = pruner.fit(model, digits)
+    small = plan.apply(model)
+    assert torch.allclose(output(small), before, atol=1e-5)
+    dead = [*range(4, 8), *range(12, 16)]
+    assert small.conv2.weight[dead].abs().sum() == 0
+    assert small.conv1.weight[dead].abs().sum() == 0
+    assert small.conv3.weight[:, dead].abs().sum() == 0
+    assert small.conv2.weight[[0, 8]].abs().sum() > 0
+    half = sum(m.weight.numel() for m in (model.conv1, model.conv2, model.conv3)) // 2
+    assert plan.before.macs - plan.after.macs == half * 16 * 16
+    # what is gone stays gone, and the rest of a new network learns
+    trained = rl.train(plan.scratch(model), digits.subset(64, 16), rl.Recipe(epochs=1, lr=0.1),
+                       callbacks=plan.callbacks(), progress=False, device="cpu").model
+    assert trained.conv2.weight[dead].abs().sum() == 0
+    assert trained.bn2.bias[dead].abs().sum() == 0
+
+
+def test_a_network_without_groups_says_so_before_training(digits):
+    with pytest.raises(PlanError, match="no grouped convolution"):
+        SparseSelection(structures="groups").rehearse(network("vgg11"), digits)

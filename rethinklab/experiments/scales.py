@@ -11,10 +11,19 @@ from rethinklab.trainers.recipe import Recipe
 
 
 @dataclass(frozen=True)
+class Look:
+    """Defaults of a first look, small enough for every method to end within two minutes."""
+
+    recipe: Recipe
+    width: float
+    seeds: int
+
+
+@dataclass(frozen=True)
 class Scale:
     """Defaults of a study. width: of the network. margin: of equivalence, percentage points,
-    wide enough for what the scale's noise can resolve. look_width, look_seeds: for a first look at
-    a method, where the study names no network. options: hyper-parameters of methods whose
+    wide enough for what the scale's noise can resolve. look: other defaults for a first look at a
+    method, where the study names no network. options: hyper-parameters of methods whose
     published values belong to the published length of training: a penalty moves a scale by at
     most its strength times the sum of all learning rates."""
 
@@ -23,20 +32,20 @@ class Scale:
     seeds: int
     margin: float
     meaning: str
-    look_width: float
-    look_seeds: int
+    look: Look | None = None
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 SCALES = {
     "quick": Scale(Recipe(epochs=6, lr=0.05), 0.125, 3, 1.0,
-                   "seconds to minutes on two CPU cores, slim networks", 0.0625, 2,
+                   "seconds to minutes on two CPU cores, slim networks",
+                   Look(Recipe(epochs=5, lr=0.05), 0.0625, 2),
                    {"slimming": {"strength": 0.01, "minimum": 1}, "sss": {"strength": 0.01}}),
     "classroom": Scale(Recipe(epochs=20, lr=0.05), 0.25, 6, 0.5,
-                       "tens of minutes to hours on a laptop, slim networks", 0.25, 6,
+                       "tens of minutes to hours on a laptop, slim networks", None,
                        {"slimming": {"strength": 0.0025, "minimum": 1},
                         "sss": {"strength": 0.0025}}),
-    "paper": Scale(Recipe(), 1.0, 5, 0.3, "the published protocol, for a GPU", 1.0, 5),
+    "paper": Scale(Recipe(), 1.0, 5, 0.3, "the published protocol, for a GPU"),
 }
 
 

@@ -76,11 +76,13 @@ class Study:
         if self.precision not in PRECISIONS:
             raise ConfigError(f"precision {self.precision!r} must be one of "
                               f"{', '.join(PRECISIONS)}.")
-        look = self.model is None
-        usual_seeds = defaults.look_seeds if look else defaults.seeds
-        usual_width = defaults.look_width if look else 1.0 if model not in MODELS \
-            else defaults.width
-        seeds = usual_seeds if self.seeds is None else self.seeds
+        usual = (defaults.look if self.model is None else None) or defaults
+        usual_width = usual.width if model in MODELS else 1.0
+        rewind, epochs = getattr(pruner, "rewind", 0), (self.recipe or usual.recipe).epochs
+        if rewind >= epochs:
+            raise ConfigError(f"rewind {rewind} must be before the end of the {epochs} epochs of "
+                              "training.")
+        seeds = usual.seeds if self.seeds is None else self.seeds
         if isinstance(seeds, int) and not isinstance(seeds, bool) and seeds < 1:
             raise ConfigError(f"seeds {seeds} must be 1 or more.")
         if not isinstance(seeds, (int, Sequence)) or isinstance(seeds, str):
@@ -102,7 +104,7 @@ class Study:
             "regimes": tuple(dict.fromkeys(regimes)),
             "seeds": tuple(check_seed(seed) for seed in numbers),
             "width": float(usual_width if self.width is None else self.width),
-            "recipe": self.recipe or defaults.recipe,
+            "recipe": self.recipe or usual.recipe,
             "margin": defaults.margin if self.margin is None else self.margin,
         }
         for name, value in settled.items():

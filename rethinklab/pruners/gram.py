@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+SCARCE = 1e-2  # the same share where samples are fewer than unknowns
 CONDITION = 1e-9  # share of a feature, or of the largest eigenvalue, that is taken for rounding
 
 Pair = tuple[int, int]
@@ -146,11 +147,12 @@ def greedy_removal(gram: Tensor, remove: int) -> list[int]:
     return order
 
 
-def least_squares(gram: Tensor, cross: Tensor) -> Tensor:
+def least_squares(gram: Tensor, cross: Tensor, condition: float = CONDITION) -> Tensor:
     """argmin_w ||Y - X w||^2 from gram = X^T X (F, F) and cross = X^T Y (F, ...).
 
     Features are scaled to equal energy first, and features of none get weight zero. Where the
-    others depend on each other, the solution is the one of least norm in that scale.
+    others depend on each other, the solution is the one of least norm in that scale: directions
+    with less than `condition` of the largest eigenvalue are left out.
     """
     energy = gram.diagonal()
     live = energy > 0
@@ -159,11 +161,11 @@ def least_squares(gram: Tensor, cross: Tensor) -> Tensor:
     scaled.diagonal().fill_(1.0)  # 0 becomes 1 in a feature without energy, whose cross is 0
     wanted = (cross * (scale * live).reshape(-1, *[1] * (cross.ndim - 1))).reshape(len(gram), -1)
     factor, failed = torch.linalg.cholesky_ex(scaled)
-    if int(failed) == 0 and float(factor.diagonal().min()) ** 2 > CONDITION:
+    if int(failed) == 0 and float(factor.diagonal().min()) ** 2 > condition:
         solution = torch.cholesky_solve(wanted, factor)
     else:
         values, vectors = torch.linalg.eigh(scaled)
-        kept = values > CONDITION * values.max()
+        kept = values > condition * values.max()
         inverse = torch.where(kept, values, 1.0).reciprocal() * kept
         solution = vectors @ (inverse[:, None] * (vectors.T @ wanted))
     return (solution * (scale * live)[:, None]).reshape(cross.shape)
@@ -179,16 +181,21 @@ def least_squares_scales(gram: Tensor, cross: Tensor, keep: Sequence[int]) -> Te
     return least_squares(gram[index][:, index], cross[index])
 
 
-def least_squares_weights(gram: Tensor, cross: Tensor, start: Tensor | None = None) -> Tensor:
+def least_squares_weights(gram: Tensor, cross: Tensor, start: Tensor | None = None,
+                          samples: int | None = None) -> Tensor:
     """Weights (F, N) that map features to outputs best: argmin_W ||Y - P W||_F^2.
 
     gram: (F, F), P^T P. cross: (F, N), P^T Y. A bias is the weight of a feature that is always
     one. start: weights (F, N) to change as little as the fit allows, where samples do not
-    determine them all; zero by default. Source: He et al. (ICCV 2017), section 3.1, step (ii).
+    determine them all; zero by default. samples: how many; where there are fewer than weights to
+    find, only directions that they determine well are changed, lest the errors of many layers grow
+    on each other. Source: He et al. (ICCV 2017), section 3.1, step (ii).
     """
+    few = samples is not None and samples < len(gram)
+    condition = SCARCE if few else CONDITION
     if start is None:
-        return least_squares(gram, cross)
-    return start + least_squares(gram, cross - gram @ start)
+        return least_squares(gram, cross, condition)
+    return start + least_squares(gram, cross - gram @ start, condition)
 
 
 def block_gram(patch_gram: Tensor, weight: Tensor) -> Tensor:

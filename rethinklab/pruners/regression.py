@@ -284,7 +284,8 @@ class Moments:
             index = torch.cat([index, torch.tensor([channels * taps])])
             start = torch.cat([start, self.bias[None]])
         index = index.to(self.gram.device)
-        found = least_squares_weights(self.gram[index][:, index], self.cross[index], start)
+        found = least_squares_weights(self.gram[index][:, index], self.cross[index], start,
+                                      self.values // outputs)
         if self.bias is None:
             return found.T.reshape(outputs, len(kept), taps), None
         return found[:-1].T.reshape(outputs, len(kept), taps), found[-1]

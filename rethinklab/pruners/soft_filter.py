@@ -18,7 +18,8 @@ from rethinklab.trainers.callbacks import Callback, TrainState
 
 class SoftPruning(Callback):
     """Zeroes the smallest filters before training and after every epoch; in between they train
-    like all others, and may recover. The test of an epoch sees them zero."""
+    like all others, and may recover (but for those that a ReLU keeps at zero, which get no
+    gradient). The test of an epoch sees them zero."""
 
     def __init__(self, ratio: float) -> None:
         self.ratio = ratio

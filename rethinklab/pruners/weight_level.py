@@ -26,7 +26,7 @@ class WeightLevel(Pruner):
     Linear layers, normalisations and biases stay. What goes is held at zero while the network
     trains on. Source: section 4.3 of Liu et al. (ICLR 2019) and its released code, whose rule is
     followed to the weight: one threshold at place int(share * number) of the sorted magnitudes,
-    and what is not above it goes.
+    and what is not above it goes. Weights that are zero already do not count.
     """
 
     name: ClassVar[str] = "weight-level"
