@@ -77,6 +77,8 @@ def run(
              "[default: the method's example]")] = None,
     option: Annotated[list[str] | None, typer.Option(
         help="A hyper-parameter of the method as NAME=VALUE; repeat for more.")] = None,
+    model_option: Annotated[list[str] | None, typer.Option(
+        help="An option of the network as NAME=VALUE, such as variant=slimming.")] = None,
     regimes: Annotated[str | None, typer.Option(
         help="How to train what is left, by commas. [default: by method]")] = None,
     seeds: SeedsOption = None,
@@ -123,6 +125,7 @@ def run(
              "target": None if target is None else parse_target(target),
              "regimes": regimes.split(",") if regimes else None, "seeds": parse_seeds(seeds),
              "method_options": parse_options(option or []),
+             "model_options": parse_options(model_option or []),
              "width": width, "margin": margin, "size": size, "root": root}
     settings |= {name: value for name, value in given.items() if value is not None}
     changes: dict[str, Any] = {"epochs": epochs, "lr": lr, "batch_size": batch_size}
@@ -194,8 +197,9 @@ def list_(what: Annotated[str, typer.Argument(
 
 
 def summary_line(thing: Any) -> str:
-    """First line of a docstring."""
-    return (thing.__doc__ or "").strip().splitlines()[0]
+    """First sentence of a docstring."""
+    first = (thing.__doc__ or "").strip().split("\n\n")[0]
+    return " ".join(first.split()).partition(". ")[0].rstrip(".") + "."
 
 
 @app.command()
@@ -314,6 +318,8 @@ def parse_target(text: str) -> Any:
             return json.loads(text)
         except ValueError as error:
             raise ConfigError(f"target {text!r} is not valid JSON ({error}).") from error
+    if text.isdigit() and text not in ("0", "1"):
+        return text  # the name of a published target, such as ThiNet's 30
     try:
         return float(text)
     except ValueError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hypothesis
 import pytest
 import torch
+from small_networks import RECIPE, Chain, slim
 from torch import nn
 
 import rethinklab as rl
@@ -51,3 +52,23 @@ def scramble_statistics(model: nn.Module, seed: int = 0) -> nn.Module:
             nn.init.uniform_(module.weight, 0.5, 1.5, generator=draws)
             nn.init.normal_(module.bias, 0, 0.3, generator=draws)
     return model
+
+
+@pytest.fixture(scope="module")
+def task(digits):
+    return digits.subset(2500, 300)
+
+
+@pytest.fixture(scope="module")
+def trained(task):
+    with rl.seeds.global_stream(0, "slim"):
+        model = slim()
+    result = rl.train(model, task, RECIPE, device="cpu", progress=False)
+    assert result.test_accuracy > 0.5, "the network has learnt nothing worth keeping"
+    return result.model
+
+
+@pytest.fixture(scope="module")
+def chain():
+    with rl.seeds.global_stream(0, "chain"):
+        return Chain()

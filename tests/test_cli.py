@@ -11,6 +11,7 @@ from image_folders import write_images
 
 import rethinklab as rl
 from rethinklab import cli
+from rethinklab.errors import ConfigError
 
 
 @pytest.fixture
@@ -257,3 +258,14 @@ def test_every_public_name_exists():
         assert getattr(rl, name) is not None
     with pytest.raises(AttributeError, match="no attribute"):
         rl.nothing  # noqa: B018
+
+
+def test_targets_and_options_are_read_as_they_are_meant():
+    from rethinklab.cli import parse_options, parse_target
+
+    assert [parse_target(t) for t in ("0.4", "30", "A", "macs:0.5", '{"conv": 8}')] == \
+        [0.4, "30", "A", "macs:0.5", {"conv": 8}]
+    assert parse_options(["of=slimming", "strength=0.01", "masked=true"]) == \
+        {"of": "slimming", "strength": 0.01, "masked": True}
+    with pytest.raises(ConfigError, match="NAME=VALUE"):
+        parse_options(["strength"])

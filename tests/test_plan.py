@@ -159,3 +159,20 @@ def test_kept_count_truncates_exactly(width, per_mille):
             kept_count(per_mille / 1000, width, "layer")
     else:
         assert kept_count(per_mille / 1000, width, "layer") == exact
+
+
+def test_a_masked_plan_without_its_tensors_is_refused(digits, tmp_path, plan):
+    model = rl.build_model("vgg11", width=0.125)
+    masked = rl.make_pruner("weight-level", 0.5).fit(model, digits)
+    with pytest.raises(PlanError, match=r"Plan\.load"):
+        type(masked).from_json(masked.to_json())
+    for name in ("w-0.3", "w-0.5"):  # a dot in the name is no suffix
+        masked.save(tmp_path / name)
+    assert len({p.name for p in tmp_path.iterdir()}) == 4
+    assert type(masked).load(tmp_path / "w-0.3") == masked
+    plan.save(tmp_path / "w-0.3")  # over it: the tensors of the old plan go
+    assert type(plan).load(tmp_path / "w-0.3") == plan
+    masked.save(tmp_path / "lost.json")
+    (tmp_path / "lost.json.safetensors").unlink()
+    with pytest.raises(PlanError, match="masks"):
+        type(masked).load(tmp_path / "lost.json")

@@ -10,13 +10,10 @@ import torch
 import torchvision
 from conftest import scramble_statistics
 from sklearn.linear_model import Lasso
-from test_thinet import (
-    RECIPE,
-    Chain,
+from small_networks import (
     TwoReaders,
     reconstructed,
     relative_error,
-    slim,
     test_images,
 )
 from torch import nn
@@ -30,26 +27,6 @@ from rethinklab.pruners.regression import Regression
 from rethinklab.pruners.thinet import ThiNet
 
 ALL = 1024  # positions: every place of a 32x32 map once, of a 16x16 map four times
-
-
-@pytest.fixture(scope="module")
-def task(digits):
-    return digits.subset(2500, 300)
-
-
-@pytest.fixture(scope="module")
-def trained(task):
-    with rl.seeds.global_stream(0, "slim"):
-        model = slim()
-    result = rl.train(model, task, RECIPE, device="cpu", progress=False)
-    assert result.test_accuracy > 0.5, "the network has learnt nothing worth keeping"
-    return result.model
-
-
-@pytest.fixture(scope="module")
-def chain():
-    with rl.seeds.global_stream(0, "chain"):
-        return Chain()
 
 
 def patches_of(layer, inputs):

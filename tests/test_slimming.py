@@ -9,6 +9,7 @@ import torch
 from conftest import scramble_statistics
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_networks import slim
 from torch import nn
 
 import rethinklab as rl
@@ -100,19 +101,10 @@ def test_the_penalty_acts_on_normalisation_scales_and_nothing_else():
     assert model[1].weight.sign().tolist() == [1, -1, 0, 1]
 
 
-def chain():
-    layers, channels = [], 3
-    for width, stride in ((16, 2), (32, 2), (32, 1), (32, 2)):
-        layers += [nn.Conv2d(channels, width, 3, stride, padding=1, bias=False),
-                   nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
-        channels = width
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(128, 10))
-
-
 def test_the_penalty_drives_many_scales_to_nearly_nothing(digits):
     data = digits.subset(2500, 300)
     with rl.seeds.global_stream(0, "chain"):
-        model = chain()
+        model = slim()
     recipe = rl.Recipe(epochs=5, lr=0.05, batch_size=25)
     shares = []
     for acting in (Slimming(0.5, strength=0.01).during(data), []):

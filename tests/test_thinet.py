@@ -10,83 +10,15 @@ import pytest
 import torch
 import torchvision
 from conftest import scramble_statistics
+from small_networks import RECIPE, TwoReaders, reconstructed, relative_error, test_images
 from torch import nn
 from torch.nn.functional import conv2d
 
 import rethinklab as rl
-from rethinklab.data.batches import calibration_batch, plain_batches
+from rethinklab.data.batches import calibration_batch
 from rethinklab.errors import PlanError, RethinkError
 from rethinklab.pruners.base import Origin
-from rethinklab.pruners.plan import load_some
 from rethinklab.pruners.thinet import ThiNet, readers_of
-
-RECIPE = rl.Recipe(epochs=6, lr=0.05, batch_size=20)
-
-
-def slim():
-    """Four convolutions; the linear layer reads four values of each of the last one's channels."""
-    layers, channels = [], 3
-    for width, stride in ((16, 2), (32, 2), (32, 1), (32, 2)):
-        layers += [nn.Conv2d(channels, width, 3, stride, padding=1, bias=False),
-                   nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
-        channels = width
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(128, 10))
-
-
-class Chain(nn.Module):
-    """Three convolutions, the last with one output, and a linear layer that reads the map."""
-
-    def __init__(self):
-        super().__init__()
-        self.first = nn.Conv2d(3, 6, 3, stride=2, padding=1)
-        self.second = nn.Conv2d(6, 7, 3, padding=1)
-        self.third = nn.Conv2d(7, 1, 3, stride=2, padding=1, bias=False)
-        self.head = nn.Linear(64, 10)
-
-    def forward(self, images):
-        hidden = torch.relu(self.second(torch.relu(self.first(images))))
-        return self.head(torch.relu(self.third(hidden)).flatten(1))
-
-
-@pytest.fixture(scope="module")
-def task(digits):
-    return digits.subset(2500, 300)
-
-
-@pytest.fixture(scope="module")
-def trained(task):
-    with rl.seeds.global_stream(0, "slim"):
-        model = slim()
-    result = rl.train(model, task, RECIPE, device="cpu", progress=False)
-    assert result.test_accuracy > 0.5, "the network has learnt nothing worth keeping"
-    return result.model
-
-
-@pytest.fixture(scope="module")
-def chain():
-    with rl.seeds.global_stream(0, "chain"):
-        return Chain()
-
-
-def reconstructed(model, plan):
-    """The unpruned network with the values that the method gave it."""
-    full = deepcopy(model).eval()
-    load_some(full, plan.weights)
-    return full
-
-
-def test_images(data):
-    return torch.cat([images for images, _ in plain_batches(data, data.test)])
-
-
-test_images.__test__ = False
-
-
-@torch.no_grad()
-def relative_error(model, plan, images):
-    wanted = deepcopy(model).eval()(images)
-    return float((plan.apply(model).eval()(images) - wanted).square().sum()
-                 / wanted.square().sum())
 
 
 def one_output_samples(reader, inputs):
@@ -213,23 +145,6 @@ def test_the_seed_decides_and_the_network_stays_as_it_was(trained, task):
 def test_more_positions_than_images_have_and_more_images_than_there_are(chain, small):
     plan = ThiNet({"second": 2, "first": 3}, images=10_000, positions=200).fit(chain, small)
     assert list(plan.kept_widths.values()) == [3, 2, 1]
-
-
-class TwoReaders(nn.Module):
-    """A layer read by two convolutions, one of which reads another layer's channels besides."""
-
-    def __init__(self):
-        super().__init__()
-        self.first = nn.Conv2d(3, 8, 3, padding=1)
-        self.other = nn.Conv2d(3, 4, 1)
-        self.wide = nn.Conv2d(12, 5, 3, padding=1)
-        self.narrow = nn.Conv2d(8, 5, 1)
-        self.head = nn.Linear(5, 10)
-
-    def forward(self, images):
-        hidden, beside = torch.relu(self.first(images)), torch.relu(self.other(images))
-        both = self.wide(torch.cat([beside, hidden], 1)) + self.narrow(hidden)
-        return self.head(torch.relu(both).mean((2, 3)))
 
 
 def test_several_readers_and_readers_of_several(small):

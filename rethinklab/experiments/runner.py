@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rethinklab.errors import RethinkError
+from rethinklab.errors import ConfigError, RethinkError
 from rethinklab.experiments.engines.local import check_workers, run_stages
 from rethinklab.experiments.results import Results, collect
 from rethinklab.experiments.store import Store
 from rethinklab.experiments.study import Study
 from rethinklab.experiments.trial import Stage
-from rethinklab.pruners import Plan
+from rethinklab.pruners import Plan, method_digest
 from rethinklab.trainers.loop import pick_device
 from rethinklab.trainers.progress import make_bar
 from rethinklab.trainers.regimes import find_regime
@@ -31,6 +31,9 @@ def run(study: Study, store: str | Path | Store = "runs", *, workers: int | None
     """
     pick_device(device)  # an unusable one fails here, not in every worker
     workers = check_workers(workers, threads, device)
+    if workers and method_digest(type(study.pruner)):
+        raise ConfigError(f"method {study.method} was registered in this process, and workers do "
+                          "not know it; run with workers=0.")
     data = study.load()
     rehearsal = study.rehearse(data)
     place = store if isinstance(store, Store) else Store(store)

@@ -14,7 +14,15 @@ from rethinklab.experiments.scales import Scale, find_scale
 from rethinklab.experiments.trial import Trial, digest
 from rethinklab.models import MODELS, build_model, check_model, source_digest
 from rethinklab.models.initialise import initialisation_differs
-from rethinklab.pruners import Plan, Pruner, find_method, make_pruner
+from rethinklab.pruners import (
+    CONTROLS,
+    Control,
+    Plan,
+    Pruner,
+    find_method,
+    make_pruner,
+    method_digest,
+)
 from rethinklab.seeds import check_seed
 from rethinklab.trainers.loop import PRECISIONS, check_fit
 from rethinklab.trainers.recipe import Recipe
@@ -57,18 +65,29 @@ class Study:
         check_dataset(self.dataset)
         defaults = self.scale_defaults
         method = find_method(self.method)
+        settings = dict(self.method_options)
         example, target = method.example
+        base = method
+        if self.method in CONTROLS:
+            base = find_method(settings.get("of", "l1"))
+            given = settings.get("options", {})
+            settings["options"] = {**defaults.options.get(base.name, {}), **given}
+            example, target = base.example
         model = example if self.model is None else check_model(self.model)
         if self.target is not None:
             target = self.target
-        elif (only := fields(method)[0].default) is not MISSING:
+        elif (only := fields(base)[0].default) is not MISSING:
             target = only
         elif model != example:
-            raise ConfigError(f"say how much to prune of {model}: target={method.usual!r}, for "
-                              f"example (--target {method.usual}).")
-        options = {**defaults.options.get(self.method, {}), **self.method_options}
-        pruner = make_pruner(self.method, target, **options)
-        regimes = pruner.regimes if self.regimes is None else self.regimes
+            raise ConfigError(f"say how much to prune of {model}: target={base.usual!r}, for "
+                              f"example (--target {base.usual}).")
+        settings = {**defaults.options.get(self.method, {}), **settings}
+        pruner = make_pruner(self.method, target, **settings)
+        acting = pruner.base if isinstance(pruner, Control) else pruner
+        regimes = acting.regimes if self.regimes is None else self.regimes
+        options = {**settings, **hyperparameters(pruner)}
+        if isinstance(pruner, Control):
+            options["options"] = {**settings["options"], **hyperparameters(acting)}
         if isinstance(regimes, str) or not regimes:
             raise ConfigError(f"regimes {regimes!r} must be a list of one name or more.")
         for regime in regimes:
@@ -78,10 +97,6 @@ class Study:
                               f"{', '.join(PRECISIONS)}.")
         usual = (defaults.look if self.model is None else None) or defaults
         usual_width = usual.width if model in MODELS else 1.0
-        rewind, epochs = getattr(pruner, "rewind", 0), (self.recipe or usual.recipe).epochs
-        if rewind >= epochs:
-            raise ConfigError(f"rewind {rewind} must be before the end of the {epochs} epochs of "
-                              "training.")
         seeds = usual.seeds if self.seeds is None else self.seeds
         if isinstance(seeds, int) and not isinstance(seeds, bool) and seeds < 1:
             raise ConfigError(f"seeds {seeds} must be 1 or more.")
@@ -99,6 +114,10 @@ class Study:
                               "width, which is an option of its own.")
         if self.recipe is not None and not isinstance(self.recipe, Recipe):
             raise ConfigError(f"recipe {self.recipe!r} must be an rl.Recipe.")
+        rewind, epochs = getattr(acting, "rewind", 0), (self.recipe or usual.recipe).epochs
+        if rewind >= epochs:
+            raise ConfigError(f"rewind {rewind} must be before the end of the {epochs} epochs of "
+                              "training.")
         settled = {
             "model": model, "target": target, "method_options": options,
             "regimes": tuple(dict.fromkeys(regimes)),
@@ -171,6 +190,7 @@ class Study:
                   "method": self.method, "method_options": dict(self.method_options),
                   "target": self.target, "recipe": self.large_recipe,
                   "precision": self.precision, "model_source": source_digest(self.network),
+                  "method_source": method_digest(type(self.pruner)),
                   "during": self.pruner.training_spec()}
         return [Trial(regime=regime, seed=seed, **shared)
                 for seed in self.seed_numbers for regime in (UNPRUNED, *self.regime_names)]
@@ -203,3 +223,10 @@ class Study:
         if isinstance(values.get("recipe"), Mapping):
             values["recipe"] = Recipe(**values["recipe"])
         return cls(**values)
+
+
+def hyperparameters(pruner: Pruner) -> dict[str, Any]:
+    """All hyper-parameters of a method, defaults included, so that a later default is another
+    study; but for the seed, which is the trial's own."""
+    return {f.name: getattr(pruner, f.name) for f in fields(pruner)
+            if f.name not in ("target", "seed")}

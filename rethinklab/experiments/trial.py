@@ -59,10 +59,10 @@ class Trial:
 
     source: {"name", "root", "size"} for `load_data`. fingerprint: of the images. recipe: of the
     large network; the regime derives its own. regime: a name, or "unpruned" for the large
-    network itself. model_source: a hash of the code of a network that is not the kit's. during:
-    method, and the hyper-parameters of it that act while the network trains that is to be pruned;
-    empty for methods that prune the large network as it is. A pair of trials with one seed shares
-    the large network and the data order.
+    network itself. model_source, method_source: hashes of the code of a network and of a method
+    that are not the kit's. during: method, and the hyper-parameters of it that act while the
+    network trains that is to be pruned; empty for methods that prune the large network as it is.
+    A pair of trials with one seed shares the large network and the data order.
     """
 
     source: dict[str, Any]
@@ -78,6 +78,7 @@ class Trial:
     recipe: Recipe
     precision: str = "fp32"
     model_source: str = ""
+    method_source: str = ""
     during: dict[str, Any] = field(default_factory=dict)
 
     @cached_property
@@ -90,7 +91,9 @@ class Trial:
             large = self._large({"during": self.during})
         plan = Stage("plan", {
             "large": large.spec, "method": self.method, "target": self.target,
-            "options": self.method_options, "seed": self.seed}, self.source, large)
+            "options": self.method_options, "seed": self.seed,
+            **({"method_source": self.method_source} if self.method_source else {})},
+            self.source, large)
         regime = Stage("regime", {
             "plan": plan.spec, "regime": self.regime, "recipe": self.recipe.identity(),
             "precision": self.precision, "seed": self.seed}, self.source, plan)
@@ -99,7 +102,8 @@ class Trial:
     def _large(self, more: dict[str, Any]) -> Stage:
         return Stage("large", {
             "data": self.fingerprint, "classes": self.num_classes, "model": self.model,
-            "options": self.model_options, "recipe": self.recipe.identity(),
+            "options": self.model_options,
+            "recipe": {**self.recipe.identity(), "finetune_epochs": None},  # not its business
             "precision": self.precision, "seed": self.seed,
             **({"model_source": self.model_source} if self.model_source else {}), **more},
             self.source)

@@ -94,10 +94,12 @@ def initialisation_differs(model: nn.Module, tolerance: float = 0.25) -> list[st
 
 def sparse_initialise(model: nn.Module, masks: Mapping[str, Tensor], seed: int) -> None:
     """Draw each masked convolution of `model` anew, in place: normal with standard deviation
-    sqrt(2 / n), n the living weights for each input channel that is read at all.
+    sqrt(2 / n), n the living weights for each input channel.
 
     For a dense layer that is the usual rule sqrt(2 / (k * k * out_channels)); a sparse one starts
-    larger by 1 / sqrt(density), so that its outputs have the scale of the dense layer's.
+    larger by 1 / sqrt(density), so that its outputs have the scale of the dense layer's. Where a
+    mask is a narrower layer in disguise (whole filters and whole inputs), inputs that are not read
+    do not count, and the rule is that of the narrower layer.
     masks: parameter name to a boolean tensor; drawn from the seed's "sparse" stream.
     Source: Liu et al. (ICLR 2019), section 4.3 and the released code.
     """
@@ -106,7 +108,10 @@ def sparse_initialise(model: nn.Module, masks: Mapping[str, Tensor], seed: int) 
             mask = masks.get(f"{name}.weight")
             if mask is None or not isinstance(module, nn.modules.conv._ConvNd):
                 continue
-            read = int(mask.flatten(2).any(2).any(0).sum())
-            living = int(mask.sum())
+            kernels = mask.flatten(2).any(2)
+            filters, inputs = kernels.any(1), kernels.any(0)
+            whole = filters[:, None] & inputs
+            narrower = torch.equal(mask.flatten(2), whole[..., None].expand_as(mask.flatten(2)))
+            read, living = int(inputs.sum()) if narrower else mask.shape[1], int(mask.sum())
             if living:
                 nn.init.normal_(module.weight, 0.0, math.sqrt(2.0 * read / living))

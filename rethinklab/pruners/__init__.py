@@ -5,12 +5,14 @@ A method is `Method(target, ...).fit(model, data) -> Plan`.
 
 from __future__ import annotations
 
+import hashlib
+import inspect
 from dataclasses import fields
 from typing import Any
 
 from rethinklab.errors import ConfigError, unknown_name
 from rethinklab.pruners.base import ChannelPruner, Origin, Pruner
-from rethinklab.pruners.controls import RandomChoice, RandomWidths, Shuffled, Uniform
+from rethinklab.pruners.controls import Control, RandomChoice, RandomWidths, Shuffled, Uniform
 from rethinklab.pruners.l1 import L1Norm
 from rethinklab.pruners.lottery import Lottery
 from rethinklab.pruners.plan import Plan
@@ -21,9 +23,10 @@ from rethinklab.pruners.sss import SparseSelection
 from rethinklab.pruners.thinet import ThiNet
 from rethinklab.pruners.weight_level import WeightLevel
 
-__all__ = ["CONTROLS", "METHODS", "ChannelPruner", "L1Norm", "Lottery", "Origin", "Plan", "Pruner",
-           "RandomChoice", "RandomWidths", "Regression", "Shuffled", "Slimming", "SoftFilter",
-           "SparseSelection", "ThiNet", "Uniform", "WeightLevel", "make_pruner"]
+__all__ = ["CONTROLS", "METHODS", "ChannelPruner", "Control", "L1Norm", "Lottery", "Origin", "Plan",
+           "Pruner", "RandomChoice", "RandomWidths", "Regression", "Shuffled", "Slimming",
+           "SoftFilter", "SparseSelection", "ThiNet", "Uniform", "WeightLevel", "find_method",
+           "make_pruner", "method_digest"]
 
 CONTROLS: dict[str, type[Pruner]] = {
     control.name: control for control in (RandomChoice, Shuffled, Uniform, RandomWidths)}
@@ -37,6 +40,20 @@ def find_method(method: str) -> type[Pruner]:
     if method not in METHODS:
         raise unknown_name("method", method, METHODS)
     return METHODS[method]
+
+
+def method_digest(method: type[Pruner]) -> str:
+    """A hash of the code of a method that is not the kit's, so that an edited one is a new one;
+    empty for the kit's. What the class inherits or calls is not looked at."""
+    if method.__module__.startswith(f"{__name__}."):
+        return ""
+    try:
+        code = inspect.getsource(method)
+    except (OSError, TypeError):  # made by exec, say
+        code = repr(sorted((name, getattr(value, "__code__", value).co_code.hex())
+                           for name, value in vars(method).items()
+                           if hasattr(value, "__code__")))
+    return hashlib.sha256(code.encode()).hexdigest()[:16]
 
 
 def make_pruner(method: str, target: Any, **options: Any) -> Pruner:

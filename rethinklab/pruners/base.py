@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from rethinklab.data import ImageData
-from rethinklab.errors import PlanError
+from rethinklab.errors import ConfigError, PlanError
 from rethinklab.pruners.budget import meet_budget, parse_budget
 from rethinklab.pruners.graph import Shape, out_width, survey
 from rethinklab.pruners.plan import Plan, make_plan
@@ -67,6 +67,10 @@ class Pruner:
     def training_spec(self) -> dict[str, Any]:
         """What `during` depends on, as plain values; empty where the method does not act then."""
         if self.trained_with is None:
+            if type(self).during is not Pruner.during:
+                raise ConfigError(f"method {self.name} acts during training but does not say what "
+                                  "that depends on; give its class trained_with, a tuple of the "
+                                  "names of such hyper-parameters.")
             return {}
         settings = {name: getattr(self, name) for name in self.trained_with}
         target = {"target": settings.pop("target")} if "target" in settings else {}

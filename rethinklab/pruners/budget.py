@@ -67,7 +67,7 @@ class CostModel:
         self.shapes = {name: (module.weight, module.bias, positions) for name, module, positions
                        in measured_layers(graph.model, input_shape)}
         counted = set(self.shapes)
-        self.norms = {name: (sum(p.numel() for p in module.parameters()) // width, width)
+        self.norms = {name: sum(p.numel() for p in module.parameters()) // width
                       for name, module in graph.model.named_modules()
                       if name in self.outputs and name not in counted
                       and (width := _channels(module))}
@@ -91,7 +91,7 @@ class CostModel:
             change = new_outs * new_ins * kernel - weight.numel()
             params += change + (0 if bias is None else new_outs - outs)
             macs += new_outs * new_ins * kernel * positions
-        for name, (each, _) in self.norms.items():
+        for name, each in self.norms.items():
             params -= each * lost(self.outputs, name)
         return {"params": params, "macs": macs}
 

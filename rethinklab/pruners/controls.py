@@ -36,7 +36,12 @@ class Control(Pruner):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "options", dict(self.options))
-        self.base  # noqa: B018  (raises where the method does not take the target)
+        if getattr(self.base, "structures", "channels") != "channels":
+            raise PlanError(f"{self.name} is a control for channels and weights; {self.of} with "
+                            f"structures {self.options['structures']!r} removes others.")
+        if getattr(self.base, "masked", False):
+            raise PlanError(f"{self.name} needs a plan that removes channels; give {self.of} "
+                            "masked=False.")
 
     @property
     def base(self) -> Pruner:
@@ -90,8 +95,15 @@ class RandomChoice(Control):
         return self._replan(model, plan, keep, read, self._shuffled_masks(plan, "random"))
 
     def _shuffled_masks(self, plan: Plan, stream: str) -> dict[str, Tensor]:
-        return {name: _permuted(mask, self.seed, stream, name)
-                for name, mask in plan.masks.items()}
+        """Random places in every masked layer: whole filters where the method masks such."""
+        drawn = {}
+        for name, mask in plan.masks.items():
+            units = mask.flatten(1)
+            filters = bool((units == units[:, :1]).all())
+            order = torch.randperm(len(mask) if filters else mask.numel(),
+                                   generator=generator(self.seed, stream, name))
+            drawn[name] = mask[order] if filters else mask.flatten()[order].view(mask.shape)
+        return drawn
 
 
 @dataclass(frozen=True)
@@ -114,9 +126,10 @@ class Shuffled(Control):
                 for name, kept in plan.read.items()}
         masks = {}
         for name, mask in plan.masks.items():
-            kernels = mask.flatten(0, 1) if mask.ndim > 2 else mask.flatten()
-            order = torch.randperm(len(kernels), generator=generator(self.seed, "shuffled", name))
-            masks[name] = kernels[order].view(mask.shape)
+            filters = bool((mask.flatten(1) == mask.flatten(1)[:, :1]).all())
+            units = mask if filters else mask.flatten(0, 1)
+            order = torch.randperm(len(units), generator=generator(self.seed, "shuffled", name))
+            masks[name] = units[order].view(mask.shape)
         return self._replan(model, plan, keep, read, masks)
 
 
@@ -148,6 +161,9 @@ class Uniform(Control):
         return self._replan(model, plan, largest_filters(model, counts(nearest)), {})
 
     def _even_masks(self, model: nn.Module, plan: Plan) -> dict[str, Tensor]:
+        if all(bool((m.flatten(1) == m.flatten(1)[:, :1]).all()) for m in plan.masks.values()):
+            raise PlanError(f"{self.of} masks whole filters at one ratio for all layers already; "
+                            "use the control random or shuffled.")
         parameters = dict(model.named_parameters())
         total = sum(mask.numel() for mask in plan.masks.values())
         density = sum(int(mask.sum()) for mask in plan.masks.values()) / total
@@ -213,7 +229,3 @@ def _macs(plan: Plan) -> int:
     assert plan.after is not None
     return plan.after.macs
 
-
-def _permuted(mask: Tensor, seed: int, stream: str, name: str) -> Tensor:
-    order = torch.randperm(mask.numel(), generator=generator(seed, stream, name))
-    return mask.flatten()[order].view(mask.shape)

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-SCARCE = 1e-2  # the same share where samples are fewer than unknowns
 CONDITION = 1e-9  # share of a feature, or of the largest eigenvalue, that is taken for rounding
+SCARCE = 1e-2  # the same where samples are fewer than unknowns
 
 Pair = tuple[int, int]
 Window = tuple[Pair, Pair, Pair, Pair]  # kernel size, stride, padding, dilation

@@ -66,19 +66,19 @@ def group_masks(model: nn.Module, layer: GroupedLayer, dead: Collection[int]) ->
 
     conv = model.get_submodule(layer.name)
     assert isinstance(conv, nn.Conv2d)
-    outs = members(conv.out_channels, layer.groups, dead)
+    outs = channels_of(conv.out_channels, layer.groups, dead)
     for module in {layer.name, layer.scaled}:
         for part in ("weight", "bias"):
             forbid(module, part, 0, outs)
     for module in layer.feeding:
         for part in ("weight", "bias"):
-            forbid(module, part, 0, members(conv.in_channels, layer.groups, dead))
+            forbid(module, part, 0, channels_of(conv.in_channels, layer.groups, dead))
     for reader, each in layer.readers.items():
         forbid(reader, "weight", 1, [c * each + k for c in outs for k in range(each)])
     return masks
 
 
-def members(channels: int, groups: int, chosen: Collection[int]) -> list[int]:
+def channels_of(channels: int, groups: int, chosen: Collection[int]) -> list[int]:
     """The channels that belong to the groups `chosen`."""
     return [channel for channel in range(channels) if channel * groups // channels in chosen]
 

@@ -9,9 +9,10 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from rethinklab.data import ImageData
-from rethinklab.errors import ConfigError, PlanError
+from rethinklab.errors import PlanError
 from rethinklab.pruners.base import ChannelPruner, Origin, Pruner, expect_ratio, need
 from rethinklab.pruners.l1 import L1Norm
+from rethinklab.pruners.options import check_flag, check_whole
 from rethinklab.pruners.plan import Plan, make_plan
 from rethinklab.pruners.targets import kept_count
 from rethinklab.pruners.weight_level import conv_weights, magnitude_masks, untouched
@@ -29,6 +30,9 @@ class Lottery(Pruner):
     anew, which needs an `origin`. rewind: epochs of the large network's training after which the
     weights are taken to which tickets are set back; 0 is before training.
     The regime "ticket" trains the winning ticket; "scratch-e" is the same mask with new weights.
+    Structured tickets are really narrower here; the study masks whole filters at full width, and
+    draws the random arm for that width. Rounds run within one stage: one that is stopped begins
+    with the first round again.
     Source: section 2 of the paper; Liu et al. (ICLR 2019), section 5; for rewinding Frankle et
     al. (2019, arXiv 1903.01611).
     """
@@ -44,10 +48,9 @@ class Lottery(Pruner):
         super().__post_init__()
         if not self.structured or self.rounds != 1:
             expect_ratio(self.name, self.target)
-        for name, low in (("rounds", 1), ("rewind", 0)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < low:
-                raise ConfigError(f"{name} {value!r} must be a whole number, {low} or more.")
+        check_whole("rounds", self.rounds, 1)
+        check_whole("rewind", self.rewind, 0)
+        check_flag("structured", self.structured)
 
     def fit(self, model: nn.Module, data: ImageData, origin: Origin | None = None) -> Plan:
         plan = self._first(model, data)

@@ -133,8 +133,9 @@ class Plan:
         return describe(self)
 
     def to_json(self) -> str:
-        """The plan without its tensors as JSON text; see `Plan.save` for all of it."""
+        """The plan as JSON text, of its tensors the names only; see `Plan.save` for all of it."""
         content = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in TENSORS}
+        content["tensors"] = {part: list(getattr(self, part)) for part in TENSORS}
         for when in ("before", "after"):
             cost = content[when]
             content[when] = cost and cost.__dict__
@@ -156,27 +157,39 @@ class Plan:
                 content[part] = {n: tuple(kept) for n, kept in content.get(part, {}).items()}
             for when in ("before", "after"):
                 content[when] = content[when] and Cost(**content[when])
-            return cls(**content, masks=Tensors(masks or {}), weights=Tensors(weights or {}))
+            named = content.pop("tensors", {})
+            held = {"masks": Tensors(masks or {}), "weights": Tensors(weights or {})}
+            for part in TENSORS:
+                if set(named.get(part, ())) != set(held[part]):
+                    raise PlanError(f"the plan's {part} are not those that its text names; load it "
+                                    "with Plan.load from the folder that holds both its files.")
+            return cls(**content, masks=held["masks"], weights=held["weights"])
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise PlanError(f"the text is not a pruning plan ({error}).") from error
 
     def save(self, path: str | Path) -> None:
         """Write the JSON text to `path`, and masks and weights, if any, to a .safetensors file
-        beside it."""
+        beside it, named after it."""
+        from safetensors import SafetensorError
         from safetensors.torch import save_file
 
-        Path(path).write_text(self.to_json())
+        beside = _beside(path)
         held = {f"{part}/{name}": value.detach().cpu().contiguous() for part in TENSORS
                 for name, value in getattr(self, part).items()}
-        if held:
-            save_file(held, Path(path).with_suffix(".safetensors"))
+        beside.unlink(missing_ok=True)  # of a plan that was here before
+        try:
+            if held:
+                save_file(held, beside)
+        except SafetensorError as error:  # also of a full disk
+            raise OSError(str(error)) from error
+        Path(path).write_text(self.to_json())
 
     @classmethod
     def load(cls, path: str | Path) -> Plan:
         """The plan that `save` wrote, with its tensors."""
         from safetensors.torch import load_file
 
-        beside = Path(path).with_suffix(".safetensors")
+        beside = _beside(path)
         held = load_file(beside) if beside.is_file() else {}
         parts = {part: {name.partition("/")[2]: value for name, value in held.items()
                         if name.startswith(f"{part}/")} for part in TENSORS}
@@ -209,6 +222,11 @@ class Plan:
                 raise PlanError(f"the plan masks {name!r} of shape {tuple(mask.shape)}, which this "
                                 f"{type(model).__name__} does not have; apply it to the network "
                                 "it was made for.")
+
+
+def _beside(path: str | Path) -> Path:
+    """Where a plan's tensors are kept."""
+    return Path(path).with_name(f"{Path(path).name}.safetensors")
 
 
 def load_some(model: nn.Module, values: Mapping[str, Tensor]) -> None:

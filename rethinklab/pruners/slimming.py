@@ -10,11 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from rethinklab.data import ImageData
-from rethinklab.errors import ConfigError, PlanError
+from rethinklab.errors import PlanError
 from rethinklab.pruners.base import Origin, Pruner, expect_ratio, highest
 from rethinklab.pruners.budget import Budget, CostModel, check_reached, last_above, parse_budget
 from rethinklab.pruners.graph import ChannelGraph, out_width
 from rethinklab.pruners.norms import ScaledChannels, scaled_channels
+from rethinklab.pruners.options import check_flag, check_number, check_whole
 from rethinklab.pruners.plan import Plan, make_plan
 from rethinklab.pruners.surgery import channel_masks
 from rethinklab.trainers.callbacks import Callback, TrainState
@@ -62,10 +63,9 @@ class Slimming(Pruner):
         super().__post_init__()
         if parse_budget(self.target) is None:
             expect_ratio(self.name, self.target)
-        if not self.strength >= 0:
-            raise ConfigError(f"strength {self.strength!r} must be 0 or more.")
-        if isinstance(self.minimum, bool) or not isinstance(self.minimum, int) or self.minimum < 0:
-            raise ConfigError(f"minimum {self.minimum!r} must be a whole number, 0 or more.")
+        check_number("strength", self.strength)
+        check_flag("masked", self.masked)
+        check_whole("minimum", self.minimum, 0)
 
     def during(self, data: ImageData) -> list[Callback]:
         return [SparsityPenalty(self.strength)]
@@ -131,7 +131,7 @@ class Slimming(Pruner):
         ordered = torch.cat([torch.tensor([-1.0]).double(), together.sort().values])
 
         def price(step: int) -> int:
-            counts = {norm: max(int((value > ordered[step]).sum()), self.minimum)
+            counts = {norm: max(int((value > ordered[step]).sum()), min(self.minimum, len(value)))
                       for norm, value in values.items()}
             keep = {s.producer: counts[s.norm] for s in structures if s.producer}
             read = {reader: each * counts[s.norm] for s in structures

@@ -11,12 +11,13 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from rethinklab.data import ImageData
-from rethinklab.errors import ConfigError, PlanError, unknown_name
+from rethinklab.errors import PlanError, unknown_name
 from rethinklab.models.residual import residual_branches
 from rethinklab.pruners.base import Origin, Pruner
 from rethinklab.pruners.graph import ChannelGraph, Shape, survey
 from rethinklab.pruners.groups import group_masks, grouped_layers
 from rethinklab.pruners.norms import own_norms
+from rethinklab.pruners.options import check_number
 from rethinklab.pruners.plan import Plan, make_plan
 from rethinklab.trainers.callbacks import Callback, TrainState
 
@@ -192,8 +193,7 @@ class SparseSelection(Pruner):
                             "that will be.")
         if self.structures not in STRUCTURES:
             raise unknown_name("kind of structure", self.structures, STRUCTURES)
-        if not self.strength > 0:
-            raise ConfigError(f"strength {self.strength!r} must be above 0.")
+        check_number("strength", self.strength, above=True)
 
     def during(self, data: ImageData) -> list[Callback]:
         return [SparseScales(self.strength, self.structures, data.input_shape)]

@@ -101,7 +101,8 @@ def resolve_target(target: Any, method: str, architecture: str | None,
         if target not in known:
             network = architecture or "this network"
             if target.replace(".", "", 1).isdigit():
-                raise PlanError(f"target {target!r} is a text; give the number {target}.")
+                raise PlanError(f"target {target!r} is neither a published target of {method} for "
+                                f"{network} nor a ratio between 0 and 1.")
             if not known:
                 raise PlanError(f"there is no published target {target!r} of method {method} for "
                                 f"{network}; give a ratio such as 0.5 or {{layer: width}}.")

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from rethinklab.data import ImageData
 from rethinklab.data.batches import calibration_batch
-from rethinklab.errors import ConfigError, PlanError
+from rethinklab.errors import PlanError
 from rethinklab.pruners.base import ChannelPruner, Origin, need
 from rethinklab.pruners.gram import (
     as_maps,
@@ -27,6 +27,7 @@ from rethinklab.pruners.gram import (
     sample_patches,
 )
 from rethinklab.pruners.graph import LAYERS, ChannelGraph, Shape, out_width
+from rethinklab.pruners.options import check_whole
 from rethinklab.pruners.plan import Plan, make_plan
 from rethinklab.pruners.surgery import without
 from rethinklab.seeds import MAX_SEED, check_seed, generator, stream
@@ -61,10 +62,7 @@ class ThiNet(ChannelPruner):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_sampling(self.images, self.positions, self.seed)
-        whole = isinstance(self.tune_epochs, int) and not isinstance(self.tune_epochs, bool)
-        if not whole or self.tune_epochs < 0:
-            raise ConfigError(f"tune_epochs {self.tune_epochs!r} must be a whole number, 0 or "
-                              "more.")
+        check_whole("tune_epochs", self.tune_epochs, 0)
 
     def fit(self, model: nn.Module, data: ImageData, origin: Origin | None = None) -> Plan:
         trainer = (need(origin, self.name, "trains after each layer (tune_epochs)")
@@ -130,7 +128,7 @@ class ThiNet(ChannelPruner):
               alive: Mapping[str, Tensor], name: str) -> nn.Module:
         """`work` after some epochs in which the columns already removed stay zero."""
         recipe = replace(origin.recipe, epochs=self.tune_epochs, lr=origin.recipe.last_lr,
-                         milestones=())
+                         milestones=(), step=None)
         seed = stream(origin.seed, self.name, "tune", name) % MAX_SEED
         tuned = train(work, data, recipe, seed=seed, device=origin.device,
                       precision=origin.precision, callbacks=[HoldMasks(alive)], progress=False)
@@ -279,6 +277,5 @@ def sum_finite(products: Mapping[str, Tensor]) -> Tensor:
 def check_sampling(images: int, positions: int, seed: int) -> None:
     """Raises ConfigError for numbers of samples that are not whole and positive."""
     check_seed(seed)
-    for name, value in (("images", images), ("positions", positions)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ConfigError(f"{name} {value!r} must be a whole number, 1 or more.")
+    check_whole("images", images, 1)
+    check_whole("positions", positions, 1)
