@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -75,11 +75,7 @@ class Regression(ChannelPruner):
                               "the share of the stream's channels that a branch stops reading.")
 
     def fit(self, model: nn.Module, data: ImageData, origin: Origin | None = None) -> Plan:
-        request = self.request(model, data.input_shape)
-        branches = residual_branches(model)
-        if self.stream is not None and not branches:
-            raise PlanError(f"{type(model).__name__} has no residual branches that the kit knows; "
-                            "give stream=None.")
+        request, branches = self._prepare(model, data)
         images = calibration_images(data, self.images, self.seed)
         original, work = deepcopy(model).eval(), deepcopy(model).eval()
         keep = {name: tuple(range(width)) for name, width in request.widths.items()}
@@ -96,7 +92,34 @@ class Regression(ChannelPruner):
                          request.left_alone, read=read, weights=weights)
 
     def rehearse(self, model: nn.Module, data: ImageData) -> Plan:
-        return replace(self, images=min(self.images, 2), positions=1).fit(model, data)
+        """Sizes only: the first channels of each layer. The outputs of an untrained network teach
+        nothing about errors, and may be out of all proportion."""
+        request, branches = self._prepare(model, data)
+        keep = {name: tuple(range(count)) for name, count in request.counts.items()}
+        read = {}
+        for step in self._steps(model, request, branches, data):
+            for reader in step.readers:
+                self._check_features(step, reader, reader.layer(model))
+            if step.of_stream:
+                read[step.name] = tuple(range(step.count))
+        return make_plan(model, self.name, self.target, data.input_shape, keep, request.asked,
+                         request.left_alone, read=read)
+
+    def _prepare(self, model: nn.Module, data: ImageData) -> tuple[Request, dict[str, Branch]]:
+        branches = residual_branches(model)
+        if self.stream is not None and not branches:
+            raise PlanError(f"{type(model).__name__} has no residual branches that the kit knows; "
+                            "give stream=None.")
+        return self.request(model, data.input_shape), branches
+
+    def _check_features(self, step: Step, reader: Reader,
+                        layer: nn.Conv2d | nn.Linear) -> None:
+        """Raises PlanError for a reader of more values than can be refitted."""
+        features = reader.weight(layer)[0].numel()
+        if features > MOST_FEATURES:
+            raise PlanError(f"{reader.name} reads {features} values for each output, too many to "
+                            f"refit ({MOST_FEATURES} at most); leave {step.name} out of the "
+                            "target.")
 
     def _steps(self, model: nn.Module, request: Request, branches: Mapping[str, Branch],
                data: ImageData) -> list[Step]:
@@ -140,11 +163,7 @@ class Regression(ChannelPruner):
         """Products of what the reader reads in `work` and what it computes in `original`."""
         layer = reader.layer(work)
         bias = None if layer.bias is None else exact(layer.bias.detach())
-        features = reader.weight(layer)[0].numel()
-        if features > MOST_FEATURES:
-            raise PlanError(f"{reader.name} reads {features} values for each output, too many to "
-                            f"refit ({MOST_FEATURES} at most); leave {step.name} out of the "
-                            "target.")
+        self._check_features(step, reader, layer)
         moments = Moments(reader.weight(layer), bias, output_scale(work, branch))
         size = output_size_of(original, reader, images[:1])
         draws = generator(self.seed, self.name, step.name, reader.name, int(step.of_stream))
