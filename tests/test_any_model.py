@@ -52,7 +52,8 @@ NETWORKS = {
     "densenet121": (lambda: torchvision.models.densenet121(num_classes=10), 64),
     "convnext_tiny": (lambda: torchvision.models.convnext_tiny(num_classes=10), 64),
 }
-FULL_SIZE = {"densenet121": ("l1", "slimming", "regression"), "convnext_tiny": ("l1", "slimming", "sss")}
+FULL_SIZE = {"densenet121": ("l1", "slimming", "regression"),
+             "convnext_tiny": ("l1", "slimming", "sss")}
 SLOW = {(name, method) for name, methods in FULL_SIZE.items() for method in methods} | {
     ("resnet50", method) for method in ("regression", "thinet", "uniform", "random-widths",
                                         "weight-level", "soft-filter")}

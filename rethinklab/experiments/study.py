@@ -64,30 +64,8 @@ class Study:
     def __post_init__(self) -> None:
         check_dataset(self.dataset)
         defaults = self.scale_defaults
-        method = find_method(self.method)
-        settings = dict(self.method_options)
-        example, target = method.example
-        base = method
-        if self.method in CONTROLS:
-            base = find_method(settings.get("of", "l1"))
-            given = settings.get("options", {})
-            settings["options"] = {**defaults.options.get(base.name, {}), **given}
-            example, target = base.example
-        model = example if self.model is None else check_model(self.model)
-        if self.target is not None:
-            target = self.target
-        elif (only := fields(base)[0].default) is not MISSING:
-            target = only
-        elif model != example:
-            raise ConfigError(f"say how much to prune of {model}: target={base.usual!r}, for "
-                              f"example (--target {base.usual}).")
-        settings = {**defaults.options.get(self.method, {}), **settings}
-        pruner = make_pruner(self.method, target, **settings)
-        acting = pruner.base if isinstance(pruner, Control) else pruner
+        model, target, options, acting = self._settle_method(defaults)
         regimes = acting.regimes if self.regimes is None else self.regimes
-        options = {**settings, **hyperparameters(pruner)}
-        if isinstance(pruner, Control):
-            options["options"] = {**settings["options"], **hyperparameters(acting)}
         if isinstance(regimes, str) or not regimes:
             raise ConfigError(f"regimes {regimes!r} must be a list of one name or more.")
         for regime in regimes:
@@ -128,6 +106,30 @@ class Study:
         }
         for name, value in settled.items():
             object.__setattr__(self, name, value)
+
+    def _settle_method(self, defaults: Scale) -> tuple[str, Any, dict[str, Any], Pruner]:
+        """(network, target, hyper-parameters, the method that acts: of a control its base)."""
+        base, settings = find_method(self.method), dict(self.method_options)
+        if self.method in CONTROLS:
+            base = find_method(settings.get("of", "l1"))
+            settings["options"] = {**defaults.options.get(base.name, {}),
+                                   **settings.get("options", {})}
+        model, target = base.example
+        if self.model is not None and self.model != model:
+            model, target = check_model(self.model), None
+        only = fields(base)[0].default  # of a method that takes a single target
+        target = self.target if self.target is not None else (
+            target if only is MISSING else only)
+        if target is None:
+            raise ConfigError(f"say how much to prune of {model}: target={base.usual!r}, for "
+                              f"example (--target {base.usual}).")
+        pruner = make_pruner(self.method, target,
+                             **{**defaults.options.get(self.method, {}), **settings})
+        acting = pruner.base if isinstance(pruner, Control) else pruner
+        options = {**settings, **hyperparameters(pruner)}
+        if isinstance(pruner, Control):
+            options["options"] = {**settings["options"], **hyperparameters(acting)}
+        return model, target, options, acting
 
     @property
     def scale_defaults(self) -> Scale:

@@ -269,8 +269,9 @@ def sum_finite(products: Mapping[str, Tensor]) -> Tensor:
     values that are not finite."""
     for name, product in products.items():
         if not torch.isfinite(product).all():
-            raise PlanError(f"what {name} reads is not all finite numbers; the network may have "
-                            "diverged in training.")
+            raise PlanError(f"what {name} reads is not all finite numbers: the network diverged in "
+                            "training, or what came before was fitted to too few samples (give "
+                            "more images or positions).")
     return torch.stack(list(products.values())).sum(0)
 
 
