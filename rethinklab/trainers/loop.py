@@ -49,7 +49,8 @@ def train(model: nn.Module, data: AnyData, recipe: Recipe | None = None, *, seed
 
     seed: of data order, augmentation and dropout. device: "auto" takes a GPU where there is one.
     precision: "bf16" computes in bfloat16 and keeps the weights in float32. checkpoint: a file
-    from which a run that was stopped goes on, to the bit on a CPU; removed at the end. progress:
+    from which a run that was stopped goes on, to the bit on a CPU; removed at the end (it knows
+    weights, recipe, seed and images, not callbacks: give runs with others another file). progress:
     show a bar. first_epoch, last_epoch: go through this part of the recipe's schedule only,
     epochs counted from 0 and the last one excluded, with a fresh optimiser: for rewinding weights
     or learning rates. capture: on a GPU, replay the steps from a CUDA graph, which changes a
