@@ -220,7 +220,7 @@ def test_the_optimiser_knows_the_weights_only(small):
 
 
 @pytest.mark.parametrize(("options", "error"), [
-    ({"target": 0.5}, PlanError), ({"strength": 0}, ConfigError), ({"structures": "groups"},
+    ({"target": 0.5}, PlanError), ({"strength": 0}, ConfigError), ({"structures": "neurons"},
                                                                      ConfigError)])
 def test_options_without_meaning_are_refused(options, error):
     with pytest.raises(error):
