@@ -39,7 +39,7 @@ class Scale:
 SCALES = {
     "quick": Scale(Recipe(epochs=6, lr=0.05), 0.125, 3, 1.0,
                    "seconds to minutes on two CPU cores, slim networks",
-                   Look(Recipe(epochs=5, lr=0.05), 0.0625, 2),
+                   Look(Recipe(epochs=4, lr=0.05), 0.0625, 2),
                    {"slimming": {"strength": 0.01, "minimum": 1}, "sss": {"strength": 0.01}}),
     "classroom": Scale(Recipe(epochs=20, lr=0.05), 0.25, 6, 0.5,
                        "tens of minutes to hours on a laptop, slim networks", None,
