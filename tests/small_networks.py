@@ -56,6 +56,24 @@ class TwoReaders(nn.Module):
         return self.head(torch.relu(both).mean((2, 3)))
 
 
+class Shrink(rl.Callback):
+    """Adds a sign gradient and holds a filter at zero."""
+
+    def __init__(self):
+        self.calls = 0
+
+    def after_backward(self, state):
+        for parameter in state.model.parameters():
+            parameter.grad.add_(parameter.detach().sign(), alpha=1e-3)
+
+    def after_update(self, state):
+        with torch.no_grad():
+            next(state.model.parameters())[0] = 0
+
+    def after_step(self, state):
+        self.calls += 1
+
+
 def reconstructed(model, plan):
     """The unpruned network with the values that the method gave it."""
     full = deepcopy(model).eval()
@@ -63,11 +81,8 @@ def reconstructed(model, plan):
     return full
 
 
-def test_images(data):
+def images_to_test(data):
     return torch.cat([images for images, _ in plain_batches(data, data.test)])
-
-
-test_images.__test__ = False
 
 
 @torch.no_grad()

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from small_networks import Shrink
 from torch import nn
 
 import rethinklab as rl
@@ -29,24 +30,6 @@ def exact():
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     yield
     torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
-
-
-class Shrink(rl.Callback):
-    """Adds a sign gradient and holds a filter at zero."""
-
-    def __init__(self):
-        self.calls = 0
-
-    def after_backward(self, state):
-        for parameter in state.model.parameters():
-            parameter.grad.add_(parameter.detach().sign(), alpha=1e-3)
-
-    def after_update(self, state):
-        with torch.no_grad():
-            next(state.model.parameters())[0] = 0
-
-    def after_step(self, state):
-        self.calls += 1
 
 
 class Noisy(nn.Module):

@@ -12,9 +12,9 @@ from conftest import scramble_statistics
 from sklearn.linear_model import Lasso
 from small_networks import (
     TwoReaders,
+    images_to_test,
     reconstructed,
     relative_error,
-    test_images,
 )
 from torch import nn
 from torch.nn.functional import unfold
@@ -89,7 +89,7 @@ def test_channels_are_those_of_the_lasso_on_the_samples_written_out(chain, small
 
 @pytest.mark.parametrize("ratio", [0.3, 0.5, 0.7])
 def test_less_is_lost_than_by_thinet_and_the_l1_norm_at_equal_widths(trained, task, ratio):
-    images = test_images(task)
+    images = images_to_test(task)
     plans = [Regression(ratio, images=500), ThiNet(ratio, images=500), rl.pruners.L1Norm(ratio)]
     plans = [pruner.fit(trained, task) for pruner in plans]
     assert plans[0].kept_widths == plans[1].kept_widths == plans[2].kept_widths
@@ -99,7 +99,7 @@ def test_less_is_lost_than_by_thinet_and_the_l1_norm_at_equal_widths(trained, ta
 
 def test_the_plan_gives_the_network_that_the_method_saw(trained, task):
     plan = Regression(0.5, images=200).fit(trained, task)
-    images = test_images(task)
+    images = images_to_test(task)
     with torch.no_grad():
         small, full = plan.apply(trained).eval()(images), reconstructed(trained, plan)(images)
     assert torch.allclose(small, full, atol=1e-4)
@@ -117,7 +117,7 @@ def test_channels_that_are_copies_cost_nothing(trained, task):
         model[6].weight[:, 16:] = model[6].weight[:, :16]
     plan = Regression({"3": 16}, images=200).fit(model, task)
     assert plan.keep["3"] == tuple(range(16, 32))
-    images = test_images(task)
+    images = images_to_test(task)
     assert relative_error(model, plan, images) < 1e-8
     norm = rl.pruners.L1Norm({"3": 16}).fit(model, task)
     assert norm.keep["3"] == plan.keep["3"]
@@ -131,7 +131,7 @@ def test_channels_that_are_always_zero_go_first_and_cost_nothing(trained, task):
             part[[1, 5, 6]] = 0
     plan = Regression({"6": 29}, images=200).fit(model, task)
     assert set(range(32)) - set(plan.keep["6"]) == {1, 5, 6}
-    assert relative_error(model, plan, test_images(task)) < 1e-8
+    assert relative_error(model, plan, images_to_test(task)) < 1e-8
 
 
 def test_targets_that_keep_all_or_one(trained, task):
@@ -143,7 +143,7 @@ def test_targets_that_keep_all_or_one(trained, task):
 
 def test_few_samples_change_weights_no_more_than_they_must(trained, task):
     """Two images leave most weights of a layer undetermined; they stay as trained."""
-    images = test_images(task)
+    images = images_to_test(task)
     few = Regression({"6": 24}, images=2).fit(trained, task)
     assert relative_error(trained, few, images) < 1
     assert torch.isfinite(few.weights["9.weight"]).all()
@@ -164,7 +164,7 @@ def test_several_readers_and_readers_of_several(small):
     with rl.seeds.global_stream(0, "two"):
         model = TwoReaders()
     plan = Regression({"first": 5, "other": 2}, images=50).fit(model, small)
-    images = test_images(small)
+    images = images_to_test(small)
     with torch.no_grad():
         assert torch.allclose(plan.apply(model)(images), reconstructed(model, plan)(images),
                               atol=1e-5)
@@ -191,7 +191,7 @@ def residual_network(name):
 def test_residual_networks(name, target, stream, small):
     model = residual_network(name)
     plan = Regression(target, images=40, stream=stream).fit(model, small)
-    images = test_images(small)
+    images = images_to_test(small)
     with torch.no_grad():
         full = reconstructed(model, plan)(images)
         assert torch.allclose(plan.apply(model).eval()(images), full, rtol=1e-3,

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from small_networks import Shrink
 from torch import nn
 
 import rethinklab as rl
@@ -92,18 +93,6 @@ class Noisy(nn.Module):
         if self.training:
             self.calls += 1
         return self.drop(self.body(images)) + 0 * self.calls
-
-
-class Shrink(rl.Callback):
-    """Changes gradients and weights, as sparsity training and masks do."""
-
-    def after_backward(self, state):
-        for parameter in state.model.parameters():
-            parameter.grad.add_(parameter.detach().sign(), alpha=1e-3)
-
-    def after_update(self, state):
-        with torch.no_grad():
-            next(state.model.parameters())[0] = 0
 
 
 @pytest.mark.parametrize("callbacks", [[], [Shrink()]])

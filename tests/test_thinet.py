@@ -10,7 +10,7 @@ import pytest
 import torch
 import torchvision
 from conftest import scramble_statistics
-from small_networks import RECIPE, TwoReaders, reconstructed, relative_error, test_images
+from small_networks import RECIPE, TwoReaders, images_to_test, reconstructed, relative_error
 from torch import nn
 from torch.nn.functional import conv2d
 
@@ -77,7 +77,7 @@ def test_one_factor_a_channel_and_nothing_else_changes(trained, task):
 
 def test_the_plan_gives_the_network_that_the_method_saw(trained, task):
     plan = ThiNet(0.5, images=60).fit(trained, task)
-    images = test_images(task)
+    images = images_to_test(task)
     with torch.no_grad():
         small, full = plan.apply(trained).eval()(images), reconstructed(trained, plan)(images)
     assert torch.allclose(small, full, atol=1e-4)
@@ -87,13 +87,13 @@ def test_the_plan_gives_the_network_that_the_method_saw(trained, task):
 def test_less_is_lost_than_by_the_l1_norm_at_equal_widths(trained, task, ratio):
     ours, theirs = ThiNet(ratio).fit(trained, task), rl.pruners.L1Norm(ratio).fit(trained, task)
     assert ours.kept_widths == theirs.kept_widths
-    images = test_images(task)
+    images = images_to_test(task)
     assert relative_error(trained, ours, images) < relative_error(trained, theirs, images)
 
 
 @pytest.mark.parametrize("layer", ["0", "6", "9"])
 def test_the_next_layers_output_suffers_less_than_under_the_l1_norm(trained, task, layer):
-    images = test_images(task)
+    images = images_to_test(task)
     reader = readers_of(trained, task.input_shape, [layer])[layer][0].name
 
     def output_of(model):
@@ -118,7 +118,7 @@ def test_channels_that_are_always_zero_go_first_and_cost_nothing(trained, task):
             part[[1, 5, 6]] = 0
     plan = ThiNet({"6": 29}, images=100).fit(model, task)
     assert set(range(32)) - set(plan.keep["6"]) == {1, 5, 6}
-    assert relative_error(model, plan, test_images(task)) < 1e-8
+    assert relative_error(model, plan, images_to_test(task)) < 1e-8
 
 
 def test_targets_that_keep_all_or_one(trained, task):
@@ -154,7 +154,7 @@ def test_several_readers_and_readers_of_several(small):
                for r in readers_of(model, small.input_shape, ["first"])["first"]}
     assert readers == {"wide": list(range(4, 12)), "narrow": list(range(8))}
     plan = ThiNet({"first": 5, "other": 2}, images=30).fit(model, small)
-    images = test_images(small)
+    images = images_to_test(small)
     with torch.no_grad():
         assert torch.allclose(plan.apply(model)(images), reconstructed(model, plan)(images),
                               atol=1e-5)
@@ -167,7 +167,7 @@ def test_flattened_maps_give_each_channel_several_columns(small):
     reader, = readers_of(model, small.input_shape, ["0"])["0"]
     assert reader.columns.tolist() == torch.arange(80).view(5, 16).tolist()
     plan = ThiNet({"0": 3}, images=60).fit(model, small)
-    images = test_images(small)
+    images = images_to_test(small)
     with torch.no_grad():
         assert torch.allclose(plan.apply(model)(images), reconstructed(model, plan)(images),
                               atol=1e-5)
@@ -180,7 +180,7 @@ def test_residual_and_depthwise_networks(build, small):
     with rl.seeds.global_stream(0, "net"):
         model = scramble_statistics(build()).eval()
     plan = ThiNet(0.5, images=20, positions=5).fit(model, small)
-    images = test_images(small)
+    images = images_to_test(small)
     with torch.no_grad():
         full = reconstructed(model, plan)(images)
         assert torch.allclose(plan.apply(model).eval()(images), full, rtol=1e-3, atol=1e-4)
@@ -196,7 +196,7 @@ def test_training_in_between_holds_what_was_removed(trained, small):
     assert (plan.weights["3.weight"][:, gone] == 0).all()
     assert not torch.equal(plan.weights["9.weight"], trained[9].weight)
     assert plan == pruner.fit(trained, small, origin)
-    images = test_images(small)
+    images = images_to_test(small)
     with torch.no_grad():
         assert torch.allclose(plan.apply(trained).eval()(images),
                               reconstructed(trained, plan)(images), atol=1e-4)

@@ -11,13 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rethinklab.errors import ConfigError, unknown_name
-from rethinklab.models.initialise import draw_weights
+from rethinklab.errors import ConfigError
+from rethinklab.models.initialise import draw_weights, gamma_of
 from rethinklab.models.widths import scale
 
 GROWTH = 12
 BLOCKS = 3
-GAMMAS = {"slimming": 0.5, "weight-level": 1.0}
 
 
 @dataclass(frozen=True)
@@ -125,11 +124,10 @@ def build_densenet(name: str, num_classes: int = 10, width: float = 1.0, in_chan
     scales of 0.5, "weight-level" of 1. bottleneck: False for densenet_bc100 gives the network
     that the published command builds, whose layers have one 3x3 convolution, 32 a block.
     """
-    if variant not in GAMMAS:
-        raise unknown_name("DenseNet variant", variant, GAMMAS)
     design = DESIGNS[name]
     if bottleneck is not None:
         if not isinstance(bottleneck, bool):
             raise ConfigError(f"bottleneck {bottleneck!r} must be true or false.")
         design = Design(design.depth, bottleneck, design.compression)
-    return DenseNet(design, num_classes, in_channels, scale(GROWTH, width), GAMMAS[variant])
+    return DenseNet(design, num_classes, in_channels, scale(GROWTH, width),
+                    gamma_of(variant, "DenseNet"))

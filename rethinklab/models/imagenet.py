@@ -20,7 +20,7 @@ from torchvision.models.vgg import cfgs
 from rethinklab.errors import ConfigError, unknown_name
 from rethinklab.models.initialise import draw_weights
 from rethinklab.models.selection import SelectConv2d
-from rethinklab.models.vgg import POOL
+from rethinklab.models.vgg import POOL, convolutions, last_width
 from rethinklab.models.widths import explicit, scale
 
 STAGES = (64, 128, 256, 512)
@@ -117,18 +117,8 @@ class VGG(TorchvisionVGG):
         if head not in HEADS:
             raise unknown_name("head of an ImageNet VGG", head, HEADS)
         self.gamma = gamma
-        layers: list[nn.Module] = []
-        channels = in_channels
-        for entry in layout:
-            if entry == POOL:
-                layers.append(nn.MaxPool2d(2))
-                continue
-            layers.append(nn.Conv2d(channels, int(entry), 3, padding=1))
-            if batch_norm:
-                layers.append(nn.BatchNorm2d(int(entry)))
-            layers.append(nn.ReLU(inplace=True))
-            channels = int(entry)
-        self.features = nn.Sequential(*layers)
+        self.features = convolutions(layout, in_channels, bias=True, batch_norm=batch_norm)
+        channels = last_width(layout)
         self.avgpool = nn.AdaptiveAvgPool2d(1 if head == "gap" else (7, 7))
         if head == "gap":
             self.classifier = nn.Sequential(nn.Linear(channels, num_classes))

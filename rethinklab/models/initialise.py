@@ -9,8 +9,10 @@ from copy import deepcopy
 import torch
 from torch import Tensor, nn
 
-from rethinklab.errors import PlanError
+from rethinklab.errors import PlanError, unknown_name
 from rethinklab.seeds import global_stream
+
+GAMMAS = {"slimming": 0.5, "weight-level": 1.0}  # of the variants of PreResNet and DenseNet
 
 
 def reinitialise(model: nn.Module, seed: int,
@@ -43,6 +45,14 @@ def reinitialise(model: nn.Module, seed: int,
             f"no rule draws new values for {', '.join(kept[:3])} of {type(model).__name__}; give "
             "the model a method initialise(), or pass init=function, that sets them.")
     return fresh
+
+
+def gamma_of(variant: str, network: str) -> float:
+    """Initial scale of the normalisations in the variant of a `network` that a method of the study
+    prunes. Raises ConfigError for a name that is not known."""
+    if variant not in GAMMAS:
+        raise unknown_name(f"{network} variant", variant, GAMMAS)
+    return GAMMAS[variant]
 
 
 def draw_weights(model: nn.Module, *, fan: str = "out", gamma: float = 1.0,

@@ -12,13 +12,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from rethinklab.errors import unknown_name
-from rethinklab.models.initialise import draw_weights
+from rethinklab.models.initialise import draw_weights, gamma_of
 from rethinklab.models.widths import scale
 
 DEPTHS = {"preresnet20": 20, "preresnet110": 110, "preresnet164": 164}
 EXPANSION = 4
-GAMMAS = {"slimming": 0.5, "weight-level": 1.0}
 
 
 @dataclass(frozen=True)
@@ -117,12 +115,11 @@ def build_preresnet(name: str, num_classes: int = 10, width: float = 1.0, in_cha
     width: multiplies every width. variant: "slimming" draws normalisation scales of 0.5,
     "weight-level" of 1.
     """
-    if variant not in GAMMAS:
-        raise unknown_name("PreResNet variant", variant, GAMMAS)
     blocks = (DEPTHS[name] - 2) // 9
     inner = tuple(scale(stage, width) for stage in (16, 32, 64))
-    return PreResNet(Design(scale(16, width), (blocks,) * 3, inner, gamma=GAMMAS[variant]),
-                     num_classes, in_channels)
+    gamma = gamma_of(variant, "PreResNet")
+    return PreResNet(Design(scale(16, width), (blocks,) * 3, inner, gamma=gamma), num_classes,
+                     in_channels)
 
 
 def build_preresnet50(num_classes: int = 1000, width: float = 1.0,

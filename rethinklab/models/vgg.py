@@ -44,6 +44,29 @@ VARIANTS = {
 }
 
 
+def convolutions(layout: Sequence[int | str], in_channels: int, bias: bool,
+                 batch_norm: bool) -> nn.Sequential:
+    """The 3x3 convolutions of a VGG, each with its normalisation, if any, and ReLU, and the 2x2
+    max poolings between them, as `layout` lists them."""
+    layers: list[nn.Module] = []
+    channels = in_channels
+    for entry in layout:
+        if entry == POOL:
+            layers.append(nn.MaxPool2d(2))
+            continue
+        layers.append(nn.Conv2d(channels, int(entry), 3, padding=1, bias=bias))
+        if batch_norm:
+            layers.append(nn.BatchNorm2d(int(entry)))
+        layers.append(nn.ReLU(inplace=True))
+        channels = int(entry)
+    return nn.Sequential(*layers)
+
+
+def last_width(layout: Sequence[int | str]) -> int:
+    """Channels of the last convolution."""
+    return [int(entry) for entry in layout if entry != POOL][-1]
+
+
 class VGG(nn.Module):
     """Input (N, in_channels, H, W) with H, W >= 16, output (N, num_classes).
 
@@ -57,16 +80,8 @@ class VGG(nn.Module):
         if variant not in VARIANTS:
             raise unknown_name("VGG variant", variant, VARIANTS)
         self.variant = VARIANTS[variant]
-        layers: list[nn.Module] = []
-        channels = in_channels
-        for entry in layout:
-            if entry == POOL:
-                layers.append(nn.MaxPool2d(2))
-                continue
-            layers += [nn.Conv2d(channels, int(entry), 3, padding=1, bias=self.variant.conv_bias),
-                       nn.BatchNorm2d(int(entry)), nn.ReLU(inplace=True)]
-            channels = int(entry)
-        self.features = nn.Sequential(*layers)
+        self.features = convolutions(layout, in_channels, self.variant.conv_bias, batch_norm=True)
+        channels = last_width(layout)
         self.pool = nn.AdaptiveAvgPool2d(1)
         head: list[nn.Module] = [nn.Linear(channels, num_classes)]
         if self.variant.hidden:

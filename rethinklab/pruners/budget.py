@@ -104,25 +104,29 @@ def meet_budget(model: nn.Module, input_shape: Shape, budget: Budget,
     Raises PlanError where the budget is out of reach.
     """
     cost = CostModel(model, input_shape, layers)
-    ratios = sorted({cut / width for width in layers.values() for cut in range(width)})
-
-    def counts(step: int) -> dict[str, int]:
-        return {name: max(1, width - int(ratios[step] * width + 1e-9))
-                for name, width in layers.items()}
+    steps = even_counts(layers)
 
     def price(kept: Mapping[str, int]) -> int:
         return cost(kept)[budget.kind]
 
     goal = budget.share * price({})
-    above = last_above(lambda step: price(counts(step)), len(ratios), goal)
-    best = kept = counts(above)
-    lower = counts(min(above + 1, len(ratios) - 1))
+    above = last_above(lambda step: price(steps[step]), len(steps), goal)
+    best = kept = steps[above]
+    lower = steps[min(above + 1, len(steps) - 1)]
     for name in layers:
         if lower[name] < kept[name]:
             kept = kept | {name: lower[name]}
             best = min(best, kept, key=lambda k: abs(price(k) - goal))
     check_reached(budget, price(best), price({}))
     return best
+
+
+def even_counts(layers: Mapping[str, int]) -> list[dict[str, int]]:
+    """Channels to keep of each layer at every ratio, one for all, at which any layer loses its
+    next channel: from all of them downwards."""
+    ratios = sorted({cut / width for width in layers.values() for cut in range(width)})
+    return [{name: max(1, width - int(ratio * width + 1e-9)) for name, width in layers.items()}
+            for ratio in ratios]
 
 
 def last_above(price: Callable[[int], float], steps: int, goal: float) -> int:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from rethinklab.data import ImageData
 from rethinklab.errors import ConfigError, PlanError
 from rethinklab.pruners.base import ChannelPruner, Origin, Pruner, highest
-from rethinklab.pruners.budget import CostModel, last_above
+from rethinklab.pruners.budget import CostModel, even_counts, last_above
 from rethinklab.pruners.l1 import channel_l1
 from rethinklab.pruners.plan import Plan, make_plan
 from rethinklab.pruners.surgery import in_width
@@ -92,18 +92,13 @@ class RandomChoice(Control):
                 for name, kept in plan.keep.items()}
         read = {name: draw(f"{name}/read", len(kept), in_width(model.get_submodule(name)))
                 for name, kept in plan.read.items()}
-        return self._replan(model, plan, keep, read, self._shuffled_masks(plan, "random"))
+        return self._replan(model, plan, keep, read, self._random_masks(plan))
 
-    def _shuffled_masks(self, plan: Plan, stream: str) -> dict[str, Tensor]:
+    def _random_masks(self, plan: Plan) -> dict[str, Tensor]:
         """Random places in every masked layer: whole filters where the method masks such."""
-        drawn = {}
-        for name, mask in plan.masks.items():
-            units = mask.flatten(1)
-            filters = bool((units == units[:, :1]).all())
-            order = torch.randperm(len(mask) if filters else mask.numel(),
-                                   generator=generator(self.seed, stream, name))
-            drawn[name] = mask[order] if filters else mask.flatten()[order].view(mask.shape)
-        return drawn
+        return {name: exchanged(mask if of_whole_filters(mask) else mask.flatten(), self.seed,
+                                "random", name).view(mask.shape)
+                for name, mask in plan.masks.items()}
 
 
 @dataclass(frozen=True)
@@ -124,12 +119,9 @@ class Shuffled(Control):
         keep = {name: exchange(name, kept, plan.widths[name]) for name, kept in plan.keep.items()}
         read = {name: exchange(f"{name}/read", kept, in_width(model.get_submodule(name)))
                 for name, kept in plan.read.items()}
-        masks = {}
-        for name, mask in plan.masks.items():
-            filters = bool((mask.flatten(1) == mask.flatten(1)[:, :1]).all())
-            units = mask if filters else mask.flatten(0, 1)
-            order = torch.randperm(len(units), generator=generator(self.seed, "shuffled", name))
-            masks[name] = units[order].view(mask.shape)
+        masks = {name: exchanged(mask if of_whole_filters(mask) else mask.flatten(0, 1), self.seed,
+                                 "shuffled", name).view(mask.shape)
+                 for name, mask in plan.masks.items()}
         return self._replan(model, plan, keep, read, masks)
 
 
@@ -149,19 +141,13 @@ class Uniform(Control):
         widths = channel_widths(model, plan)
         cost = CostModel(model, plan.input_shape, widths)
         goal = _macs(plan)
-        ratios = sorted({cut / width for width in widths.values() for cut in range(width)})
-
-        def counts(step: int) -> dict[str, int]:
-            return {name: max(1, width - int(width * ratios[step] + 1e-9))
-                    for name, width in widths.items()}
-
-        above = last_above(lambda step: cost(counts(step))["macs"], len(ratios), goal)
-        nearest = min((above, min(above + 1, len(ratios) - 1)),
-                      key=lambda step: abs(cost(counts(step))["macs"] - goal))
-        return self._replan(model, plan, largest_filters(model, counts(nearest)), {})
+        steps = even_counts(widths)
+        above = last_above(lambda step: cost(steps[step])["macs"], len(steps), goal)
+        nearest = min(steps[above : above + 2], key=lambda c: abs(cost(c)["macs"] - goal))
+        return self._replan(model, plan, largest_filters(model, nearest), {})
 
     def _even_masks(self, model: nn.Module, plan: Plan) -> dict[str, Tensor]:
-        if all(bool((m.flatten(1) == m.flatten(1)[:, :1]).all()) for m in plan.masks.values()):
+        if all(of_whole_filters(mask) for mask in plan.masks.values()):
             raise PlanError(f"{self.of} masks whole filters at one ratio for all layers already; "
                             "use the control random or shuffled.")
         parameters = dict(model.named_parameters())
@@ -223,6 +209,17 @@ def largest_filters(model: nn.Module, counts: Mapping[str, int]) -> Kept:
     """The filters of largest L1-norm of each layer, in the numbers given."""
     return {name: highest(channel_l1(model.get_submodule(name)), count, name)
             for name, count in counts.items()}
+
+
+def of_whole_filters(mask: Tensor) -> bool:
+    """Whether each filter of a mask (N, C, k, k) lives or goes as a whole."""
+    flat = mask.flatten(1)
+    return bool((flat == flat[:, :1]).all())
+
+
+def exchanged(units: Tensor, seed: int, stream: str, name: str) -> Tensor:
+    """The rows of `units` in an order drawn from the seed's stream for the layer `name`."""
+    return units[torch.randperm(len(units), generator=generator(seed, stream, name))]
 
 
 def _macs(plan: Plan) -> int:
