@@ -10,7 +10,8 @@ MANY = 20
 
 class RethinkError(Exception):
     """Base class. The command line prints the text without a traceback and ends with
-    `exit_code`: 1 where a run failed, 2 where the input was wrong, 3 where the store is at fault.
+    `exit_code`: 1 where a run failed, 2 where the input was wrong, 3 where the store is at fault,
+    4 where time was up.
     """
 
     exit_code = 1
@@ -36,6 +37,12 @@ class PlanError(RethinkError):
 
 class DivergenceError(RethinkError):
     """Training produced a loss that is not a finite number."""
+
+
+class OutOfTime(RethinkError):
+    """A run was stopped before its end because its time was up; the same call goes on."""
+
+    exit_code = 4
 
 
 class StoreError(RethinkError):

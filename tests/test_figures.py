@@ -129,10 +129,18 @@ VISIONS = {
 def test_regimes_are_told_apart_by_all_readers(vision):
     looks = style.regime_looks()
     assert len({look["marker"] for look in looks.values()}) == len(looks)
-    seen = [simulate(matplotlib.colors.to_rgb(look["color"]), VISIONS[vision])
-            for look in looks.values()]
+    of_the_study = ("unpruned", "finetune", "scratch-e", "scratch-b", "scratch-b-capped")
+    seen = [simulate(matplotlib.colors.to_rgb(looks[name]["color"]), VISIONS[vision])
+            for name in of_the_study]
     distances = [np.linalg.norm(a - b) for i, a in enumerate(seen) for b in seen[i + 1 :]]
     assert min(distances) > 0.1
+
+
+def test_every_regime_and_share_has_a_look():
+    looks = style.regime_looks()
+    assert set(looks) == {"unpruned", *rl.REGIMES}
+    assert style.regime_look("finetune:0.5") == looks["finetune"]
+    assert style.regime_look("sx-b") == looks["scratch-b-full"]
 
 
 def test_style_does_not_leak():

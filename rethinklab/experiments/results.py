@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from rethinklab.analysis.ledger import Ledger
 from rethinklab.analysis.statistics import PairedComparison, compare_paired
 from rethinklab.errors import ConfigError, StoreError, unknown_name
 from rethinklab.experiments.store import Store
 from rethinklab.experiments.study import Study
-from rethinklab.trainers.regimes import REGIMES, UNPRUNED, find_regime, regime_title
+from rethinklab.trainers.regimes import UNPRUNED, find_regime, regime_order, regime_title
 
-ORDER = [UNPRUNED, *REGIMES]
+NESTED = ("needs", "ledger", "files")
 NUMBERS = ("seed", "test_accuracy", "params", "macs", "epochs", "seconds", "margin")
 
 
@@ -27,7 +28,7 @@ class Results:
     """
 
     def __init__(self, frame: pd.DataFrame, margin: float, label: str, name: str = "") -> None:
-        known = [regime for regime in ORDER if regime in set(frame["regime"])]
+        known = sorted(set(frame["regime"]), key=regime_order)
         frame = frame.assign(regime=pd.Categorical(frame["regime"], known, ordered=True))
         self.frame = frame.sort_values(["regime", "seed"]).reset_index(drop=True)
         self.margin, self.label, self.name = margin, label, name
@@ -145,8 +146,8 @@ class Results:
                 wrong = frame.loc[values.isna(), column].iloc[0]
                 raise ConfigError(f"{path}: {wrong!r} in column {column} is not a number.")
         for regime in frame["regime"].unique():
-            if regime not in ORDER:
-                raise unknown_name(f"regime in {path}", regime, ORDER)
+            if regime != UNPRUNED:
+                find_regime(regime)
         return cls(frame.drop(columns=["study", "margin", "label"]), float(frame["margin"].iloc[0]),
                    str(frame["label"].iloc[0]), str(frame["study"].iloc[0]))
 
@@ -156,7 +157,7 @@ def collect(study: Study, store: Store, addresses: Iterable[str]) -> Results:
     rows = [row for row in map(store.read_address, sorted(set(addresses))) if row]
     if not rows:
         raise ConfigError(f"no trial of {study.name} is stored in {store.root} yet.")
-    frame = pd.DataFrame(rows)
+    frame = pd.DataFrame([flat(row, store) for row in rows])
     for column in ("device", "threads"):
         if frame[column].nunique() > 1:
             found = " and ".join(sorted(map(str, frame[column].unique())))
@@ -164,6 +165,29 @@ def collect(study: Study, store: Store, addresses: Iterable[str]) -> Results:
                           "whose rounding differs; pairs may be less alike than their seeds.",
                           stacklevel=2)
     return Results(frame, float(study.margin or 0), label(study, frame), study.name)
+
+
+def flat(row: Mapping[str, Any], store: Store) -> dict[str, Any]:
+    """A stored result as a row of plain values; its ledger and those of all stages that it rests
+    on are summed into the columns spent_..."""
+    plain = {name: value for name, value in row.items() if name not in NESTED}
+    return plain | {f"spent_{name}": value for name, value in whole_ledger(row, store).items()}
+
+
+def whole_ledger(row: Mapping[str, Any], store: Store) -> dict[str, float]:
+    """What a result and all that it rests on cost; empty where an old result does not say."""
+    seen: dict[str, Mapping[str, Any]] = {}
+    waiting = [row]
+    while waiting:
+        stage = waiting.pop()
+        if stage["address"] not in seen:
+            seen[stage["address"]] = stage
+            waiting += [found for found in map(store.read_address, stage.get("needs", ())) if found]
+    ledgers = [stage.get("ledger") for stage in seen.values()]
+    if None in ledgers:
+        return {}
+    return {name: sum(ledger[name] for ledger in ledgers)  # type: ignore[index]
+            for name in Ledger().to_dict()}
 
 
 def label(study: Study, frame: pd.DataFrame) -> str:

@@ -13,7 +13,7 @@ from rethinklab.experiments.results import Results, collect
 from rethinklab.experiments.store import Store
 from rethinklab.experiments.study import Study
 from rethinklab.experiments.trial import Stage
-from rethinklab.pruners import Plan, method_digest
+from rethinklab.pruners import method_digest
 from rethinklab.trainers.loop import pick_device
 from rethinklab.trainers.progress import make_bar
 from rethinklab.trainers.regimes import find_regime
@@ -35,7 +35,7 @@ def run(study: Study, store: str | Path | Store = "runs", *, workers: int | None
         raise ConfigError(f"method {study.method} was registered in this process, and workers do "
                           "not know it; run with workers=0.")
     data = study.load()
-    rehearsal = study.rehearse(data)
+    ratio = study.rehearse(data)
     place = store if isinstance(store, Store) else Store(store)
     trials = study.trials(data)
     addresses = {f"{t.seed}/{t.regime}": t.address for t in trials}
@@ -43,7 +43,7 @@ def run(study: Study, store: str | Path | Store = "runs", *, workers: int | None
     stages = {stage.address: stage for trial in trials for stage in trial.stages}
     missing = by_stage_kind([s for s in stages.values() if not place.has(s)])
     if missing:
-        display = Display(study, missing, place, rehearsal, progress)
+        display = Display(study, missing, place, ratio, progress)
         try:
             run_stages(missing, place, workers=workers, threads=threads, device=device,
                        started=display.started, ended=display.ended, tick=display.tick)
@@ -78,9 +78,8 @@ class Display:
     Work is counted in images seen times FLOPs, and shown relative to one large network.
     """
 
-    def __init__(self, study: Study, stages: Sequence[Stage], store: Store, rehearsal: Plan,
+    def __init__(self, study: Study, stages: Sequence[Stage], store: Store, ratio: float,
                  progress: bool) -> None:
-        ratio = rehearsal.flops_ratio
         self.work: dict[str, float] = {}
         for stage in stages:
             epochs = float(study.large_recipe.epochs)

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import fields
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 import rethinklab
 from rethinklab.analysis.cost import Cost, profile
+from rethinklab.analysis.ledger import Ledger, keeping
 from rethinklab.data import ImageData, load_data
 from rethinklab.errors import ConfigError, RethinkError, StoreError
 from rethinklab.experiments.store import Store, write_atomically
@@ -26,7 +28,8 @@ from rethinklab.models import build_model
 from rethinklab.pruners import Origin, Plan, find_method, make_pruner
 from rethinklab.pruners.lottery import rewound
 from rethinklab.trainers.callbacks import Callback, TrainState
-from rethinklab.trainers.evaluate import evaluate
+from rethinklab.trainers.evaluate import correctness, evaluate
+from rethinklab.trainers.events import EventFile
 from rethinklab.trainers.loop import TrainResult, history_frame, pick_device, train
 from rethinklab.trainers.recipe import Recipe
 from rethinklab.trainers.regimes import UNPRUNED, find_regime
@@ -34,16 +37,32 @@ from rethinklab.trainers.regimes import UNPRUNED, find_regime
 PROGRESS_SECONDS = 1.0
 
 
+@dataclass(frozen=True)
+class Setting:
+    """How a stage is run, which does not change its outcome but for rounding.
+
+    device: "auto", "cpu", "cuda", ... seconds: after which training stops at the end of an epoch,
+    from when the stage starts; None is never. events: a folder for TensorBoard's event files.
+    """
+
+    device: str = "auto"
+    seconds: float | None = None
+    events: str | None = None
+
+
 def run_one(trial: Trial, store: Store, device: str = "auto") -> dict[str, Any]:
     """Do what is missing of a trial and give its result. Safe to repeat and to run twice at once:
     stages that are stored are not done again."""
     for stage in trial.stages:
-        run_stage(stage, store, device)
+        run_stage(stage, store, Setting(device))
     return store.result(trial.stages[-1])
 
 
-def run_stage(stage: Stage, store: Store, device: str = "auto") -> None:
-    """Do one stage unless it is stored; what it needs must be."""
+def run_stage(stage: Stage, store: Store, setting: Setting | None = None) -> None:
+    """Do one stage unless it is stored; what it needs must be.
+
+    Raises OutOfTime where the setting's seconds ran out, with a checkpoint to go on from.
+    """
     if store.has(stage):
         return
     work = {"large": _train_large, "plan": _make_plan, "regime": _train_regime}[stage.kind]
@@ -51,7 +70,7 @@ def run_stage(stage: Stage, store: Store, device: str = "auto") -> None:
         if not to_do:
             return
         try:
-            work(stage, store, device)
+            work(stage, store, setting or Setting())
         except RethinkError:
             raise
         except Exception as error:  # of the user's network, of a GPU out of memory
@@ -63,15 +82,18 @@ def run_stage(stage: Stage, store: Store, device: str = "auto") -> None:
             raise RethinkError(f"{type(error).__name__}: {reason} (traceback: {note})") from error
 
 
-def _train_large(stage: Stage, store: Store, device: str) -> None:
+def _train_large(stage: Stage, store: Store, setting: Setting) -> None:
     data = stage_data(stage)
     during = stage.spec.get("during")
     acting = method_callbacks(during, data) if during else []
-    outcome = _train(stage, store, build_stage_model(stage.spec), data,
-                     Recipe(**stage.spec["recipe"]), device, acting)
+    model = build_stage_model(stage.spec)
+    if "start" in stage.spec:  # from the network that was trained without the method
+        load_weights(model, store.folder(stage.needs[0]) / "weights.safetensors")
+    outcome = _train(stage, store, model, data, Recipe(**stage.spec["recipe"]), setting, acting,
+                     last_epoch=stage.spec.get("until"))
     cost = profile(outcome.model, data.input_shape, latency=False)
     name = f"{during['method']} training" if during else UNPRUNED
-    _store_training(stage, store, outcome, data, cost, name, device)
+    _store_training(stage, store, outcome, data, cost, name, setting)
 
 
 def method_callbacks(during: dict[str, Any], data: ImageData) -> list[Callback]:
@@ -80,63 +102,108 @@ def method_callbacks(during: dict[str, Any], data: ImageData) -> list[Callback]:
     return make_pruner(during["method"], target, **during["options"]).during(data)
 
 
-def _make_plan(stage: Stage, store: Store, device: str) -> None:
-    assert stage.needs is not None
-    large = load_network(stage.needs, store)
+def _make_plan(stage: Stage, store: Store, setting: Setting) -> None:
+    (trained,) = stage.needs
+    large = load_network(trained, store)
     seeded = {"seed": stage.spec["seed"]} if "seed" in {
         f.name for f in fields(find_method(stage.spec["method"]))} else {}
     pruner = make_pruner(stage.spec["method"], stage.spec["target"],
                          **{**seeded, **stage.spec["options"]})
-    training = stage.needs.spec
+    training = trained.spec
     origin = Origin(Recipe(**training["recipe"]), training["seed"], build_stage_model(training),
-                    device, training["precision"])
-    plan = pruner.fit(large.to(pick_device(device)), stage_data(stage), origin)
-    store.write(stage, {"stage": "plan", "address": stage.address, "seed": stage.spec["seed"]},
-                lambda folder: plan.save(folder / "plan.json"))
+                    setting.device, training["precision"])
+    start = time.perf_counter()
+    with keeping(Ledger()) as ledger:
+        plan = pruner.fit(large.to(pick_device(setting.device)), stage_data(stage), origin)
+    ledger.seconds = time.perf_counter() - start
+    result = {"stage": "plan", "address": stage.address, "seed": stage.spec["seed"],
+              "needs": [need.address for need in stage.needs], "ledger": ledger.to_dict()}
+    store.write(stage, result, lambda folder: plan.save(folder / "plan.json"))
 
 
-def _train_regime(stage: Stage, store: Store, device: str) -> None:
-    assert stage.needs is not None
-    assert stage.needs.needs is not None
-    regime = find_regime(stage.spec["regime"])
-    plan = load_plan(stage.needs, store)
-    large = stage.needs.needs
-    recipe = Recipe(**stage.spec["recipe"])
+def _train_regime(stage: Stage, store: Store, setting: Setting) -> None:
     data = stage_data(stage)
-    first_epoch = 0
-    if regime.start == "inherited":
-        start = plan.apply(load_network(large, store))
-    elif regime.start == "new":  # from the untrained network: there is nothing to be inherited
-        start = plan.scratch(build_stage_model(large.spec), stage.spec["seed"])
+    recipe = Recipe(**stage.spec["recipe"])
+    if "pruned_model" in stage.spec:
+        start, ratio = published_start(stage.spec, data)
+        plan, first_epoch = None, 0
     else:
-        origin = Origin(recipe, stage.spec["seed"], None, device, stage.spec["precision"])
-        start = plan.ticket(rewound(build_stage_model(large.spec), data, origin, plan.rewind))
-        first_epoch = plan.rewind
-    budget = regime.budget(recipe, plan.flops_ratio)
+        plan = load_plan(stage.needs[0], store)
+        ratio = plan.flops_ratio
+        start, first_epoch = _start(stage, store, plan, data, recipe, setting)
+    budget = find_regime(stage.spec["regime"]).budget(recipe, ratio)
+    acting = plan.callbacks() if plan else []
     if budget is None:
-        start = start.to(pick_device(device))
+        start = start.to(pick_device(setting.device))
         outcome = TrainResult(start, history_frame([]), evaluate(start, data)[0])
     else:
-        outcome = _train(stage, store, start, data, budget, device, plan.callbacks(), first_epoch)
-    count = "nonzero" if plan.masks else "dense"
-    cost = profile(outcome.model, data.input_shape, count=count, latency=False)
-    _store_training(stage, store, outcome, data, cost, stage.spec["regime"], device,
-                    masked=bool(plan.masks))
+        budget = replace(budget, lr=stage.spec.get("lr", budget.lr))
+        outcome = _train(stage, store, start, data, budget, setting, acting, first_epoch)
+    masked = bool(plan and plan.masks)
+    cost = profile(outcome.model, data.input_shape, count="nonzero" if masked else "dense",
+                   latency=False)
+    _store_training(stage, store, outcome, data, cost, stage.spec["regime"], setting, masked)
+
+
+def _start(stage: Stage, store: Store, plan: Plan, data: ImageData, recipe: Recipe,
+           setting: Setting) -> tuple[nn.Module, int]:
+    """The pruned network as the regime finds it, and the epoch of its schedule to begin with."""
+    regime, large = find_regime(stage.spec["regime"]), stage.needs[0].needs[0]
+    first_epoch = regime.first_epoch(recipe)
+    if regime.start == "inherited":
+        return plan.apply(load_network(large, store)), first_epoch
+    if regime.start == "new":  # from the untrained network: there is nothing to be inherited
+        return plan.scratch(build_stage_model(large.spec), stage.spec["seed"]), first_epoch
+    if regime.start == "rewound":
+        early = stage.needs[1:]
+        network = load_network(early[0], store) if early else build_stage_model(large.spec)
+        return plan.ticket(network), first_epoch
+    origin = Origin(recipe, stage.spec["seed"], None, setting.device, stage.spec["precision"])
+    initial = rewound(build_stage_model(large.spec), data, origin, plan.rewind)
+    return plan.ticket(initial), plan.rewind
+
+
+def published_start(spec: Mapping[str, Any], data: ImageData) -> tuple[nn.Module, float]:
+    """A published pruned network with new weights, and the ratio of FLOPs, large over pruned."""
+    large = build_stage_model(spec["large"])
+    options = {name: value for name, value in spec["large"]["options"].items() if name == "width"}
+    small = build_stage_model({**spec["large"], "model": spec["pruned_model"], "options": options})
+    costs = [profile(model, data.input_shape, latency=False) for model in (large, small)]
+    return small, costs[0].flops / costs[1].flops
 
 
 def _train(stage: Stage, store: Store, model: nn.Module, data: ImageData, recipe: Recipe,
-           device: str, acting: Sequence[Callback] = (), first_epoch: int = 0) -> TrainResult:
+           setting: Setting, acting: Sequence[Callback] = (), first_epoch: int = 0,
+           last_epoch: int | None = None) -> TrainResult:
     work = store.work(stage)
-    return train(model, data, recipe, seed=stage.spec["seed"], device=device,
+    watchers = [*acting, ProgressFile(work / "progress.json", setting.device)]
+    if setting.events is not None:
+        watchers.append(EventFile(Path(setting.events) / f"{stage.label} {stage.address}"))
+    return train(model, data, recipe, seed=stage.spec["seed"], device=setting.device,
                  precision=stage.spec["precision"], checkpoint=work / "checkpoint.pt",
-                 first_epoch=first_epoch, progress=False,
-                 callbacks=[*acting, ProgressFile(work / "progress.json")])
+                 first_epoch=first_epoch, last_epoch=last_epoch, progress=False,
+                 callbacks=watchers,
+                 stop=None if setting.seconds is None else TimeUp(setting.seconds))
+
+
+class TimeUp:
+    """Says that a run must stop because another epoch, as long as the longest so far, would not
+    end in time. seconds: from now on. Looks at no clock that can be set."""
+
+    def __init__(self, seconds: float) -> None:
+        self.end = time.monotonic() + seconds
+
+    def __call__(self, state: TrainState) -> bool:
+        longest = max(row["seconds"] for row in state.history)
+        return time.monotonic() + longest > self.end
 
 
 def _store_training(stage: Stage, store: Store, outcome: TrainResult, data: ImageData, cost: Cost,
-                    regime: str, device: str, masked: bool = False) -> None:
+                    regime: str, setting: Setting, masked: bool = False) -> None:
     history = outcome.history
     seconds = float(history["seconds"].sum()) if len(history) else 0.0
+    ledger = Ledger(seconds=seconds)
+    ledger.train(len(data.train), len(history), cost.macs)
     result = {
         "stage": stage.kind, "address": stage.address, "regime": regime,
         "seed": stage.spec["seed"], "test_accuracy": outcome.test_accuracy,
@@ -146,10 +213,13 @@ def _store_training(stage: Stage, store: Store, outcome: TrainResult, data: Imag
         "train_images": len(data.train), "test_images": len(data.test),
         "seconds": round(seconds, 3), "precision": stage.spec["precision"],
         "threads": torch.get_num_threads(),
-        **provenance(device)}
+        "needs": [need.address for need in stage.needs], "ledger": ledger.to_dict(),
+        **provenance(setting.device)}
+    right = correctness(outcome.model, data)
 
     def fill(folder: Path) -> None:
         save_weights(outcome.model, folder / "weights.safetensors")
+        save_tensors({"correct": right}, folder / "correct.safetensors")
         history.to_csv(folder / "history.csv", index=False)
 
     store.write(stage, result, fill)
@@ -167,11 +237,14 @@ def provenance(device: str) -> dict[str, str]:
 class ProgressFile(Callback):
     """Writes how far a run is into a small file, for displays in other processes."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, device: str) -> None:
         self.path, self.step, self.written = path, 0, 0.0
+        self.place = {"host": platform.node(), "device": str(pick_device(device)),
+                      "process": os.getpid()}
+        self.begun, self.first = time.monotonic(), 0
 
     def on_start(self, state: TrainState) -> None:
-        self.step = state.epoch * state.steps_per_epoch
+        self.step = self.first = state.epoch * state.steps_per_epoch
         self._write(state)
 
     def after_step(self, state: TrainState) -> None:
@@ -184,8 +257,12 @@ class ProgressFile(Callback):
 
     def _write(self, state: TrainState) -> None:
         last = state.history[-1]["test_accuracy"] if state.history else None
+        done, end = self.step - self.first, state.epochs.stop * state.steps_per_epoch
+        spent = time.monotonic() - self.begun
         content = {"epoch": self.step / state.steps_per_epoch, "epochs": state.recipe.epochs,
-                   "test_accuracy": last}
+                   "first": state.epochs.start, "end": state.epochs.stop, "test_accuracy": last,
+                   "seconds_left": spent / done * (end - self.step) if done else None,
+                   **self.place}
         with suppress(OSError):  # a display is not worth a run
             self.path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(self.path, json.dumps(content))
@@ -212,15 +289,28 @@ def load_plan(stage: Stage, store: Store) -> Plan:
 
 def save_weights(model: nn.Module, path: Path) -> None:
     """The model's state as safetensors: data only, nothing that could run on loading."""
+    save_tensors(model.state_dict(), path)
+
+
+def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Tensors as safetensors. Raises OSError where the file cannot be written."""
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    state = {name: value.detach().cpu().contiguous().clone()
-             for name, value in model.state_dict().items()}
+    own = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
     try:
-        save_file(state, path)
+        save_file(own, path)
     except SafetensorError as error:  # also of a full disk
         raise OSError(str(error)) from error
+
+
+def load_correctness(folder: Path) -> Tensor | None:
+    """Which test images a stored network gets right, bool (N,); None for a result from before
+    that was stored. Raises StoreError for a damaged file."""
+    from safetensors.torch import load_file
+
+    path = folder / "correct.safetensors"
+    return _read_or_explain(lambda p: load_file(p)["correct"], path) if path.is_file() else None
 
 
 def load_weights(model: nn.Module, path: Path) -> None:

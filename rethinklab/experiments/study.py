@@ -9,15 +9,15 @@ from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any
 
 from rethinklab.data import ImageData, check_dataset, load_data
-from rethinklab.errors import ConfigError
+from rethinklab.errors import ConfigError, unknown_name
 from rethinklab.experiments.scales import Scale, find_scale
+from rethinklab.experiments.stages import published_start
 from rethinklab.experiments.trial import Trial, digest
 from rethinklab.models import MODELS, build_model, check_model, source_digest
 from rethinklab.models.initialise import initialisation_differs
 from rethinklab.pruners import (
     CONTROLS,
     Control,
-    Plan,
     Pruner,
     find_method,
     make_pruner,
@@ -25,8 +25,8 @@ from rethinklab.pruners import (
 )
 from rethinklab.seeds import check_seed
 from rethinklab.trainers.loop import PRECISIONS, check_fit
-from rethinklab.trainers.recipe import Recipe
-from rethinklab.trainers.regimes import UNPRUNED, find_regime
+from rethinklab.trainers.recipe import LARGEST, Recipe
+from rethinklab.trainers.regimes import UNPRUNED, find_regime, settle_regime
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,11 @@ class Study:
     (0, 1, ...) or which. scale: defaults for width, recipe, seeds and margin; each can be given
     instead. margin: within how many percentage points two regimes count as equivalent, declared
     before the results are seen. root, size: where the images are and their side, as `load_data`
-    takes them.
+    takes them. hold_out: a share of the training images that takes the place of the test images,
+    for making choices without looking at those. lrs: {regime: initial learning rate}, for those
+    that are to have another than their rule gives. pruned_model: a registered network that stands
+    for the pruned one, as it was published; it is trained from scratch, and method and target
+    only say where it is from. preset: the row of the paper that the study repeats, if any.
     Raises ConfigError or PlanError for a name or value that cannot be used.
     """
 
@@ -60,6 +64,10 @@ class Study:
     precision: str = "fp32"
     root: str | None = None
     size: int | None = None
+    hold_out: float | None = None
+    lrs: Mapping[str, float] = field(default_factory=dict)
+    pruned_model: str | None = None
+    preset: str = ""
 
     def __post_init__(self) -> None:
         check_dataset(self.dataset)
@@ -68,8 +76,8 @@ class Study:
         regimes = acting.regimes if self.regimes is None else self.regimes
         if isinstance(regimes, str) or not regimes:
             raise ConfigError(f"regimes {regimes!r} must be a list of one name or more.")
-        for regime in regimes:
-            find_regime(regime)
+        regimes = tuple(dict.fromkeys(map(settle_regime, regimes)))
+        self._check_pruned_model(regimes)
         if self.precision not in PRECISIONS:
             raise ConfigError(f"precision {self.precision!r} must be one of "
                               f"{', '.join(PRECISIONS)}.")
@@ -92,13 +100,20 @@ class Study:
                               "width, which is an option of its own.")
         if self.recipe is not None and not isinstance(self.recipe, Recipe):
             raise ConfigError(f"recipe {self.recipe!r} must be an rl.Recipe.")
+        for regime, lr in self.lrs.items():
+            if settle_regime(regime) not in regimes:
+                raise ConfigError(f"lrs names {regime!r}, which is not among the study's regimes: "
+                                  f"{', '.join(regimes)}.")
+            if isinstance(lr, bool) or not isinstance(lr, (int, float)) or not 0 < lr < LARGEST:
+                raise ConfigError(f"lr {lr!r} of {regime} must be a number above 0.")
         rewind, epochs = getattr(acting, "rewind", 0), (self.recipe or usual.recipe).epochs
         if rewind >= epochs:
             raise ConfigError(f"rewind {rewind} must be before the end of the {epochs} epochs of "
                               "training.")
         settled = {
             "model": model, "target": target, "method_options": options,
-            "regimes": tuple(dict.fromkeys(regimes)),
+            "regimes": regimes,
+            "lrs": {settle_regime(regime): float(lr) for regime, lr in self.lrs.items()},
             "seeds": tuple(check_seed(seed) for seed in numbers),
             "width": float(usual_width if self.width is None else self.width),
             "recipe": self.recipe or usual.recipe,
@@ -106,6 +121,17 @@ class Study:
         }
         for name, value in settled.items():
             object.__setattr__(self, name, value)
+
+    def _check_pruned_model(self, regimes: Sequence[str]) -> None:
+        if self.pruned_model is None:
+            return
+        if self.pruned_model not in MODELS:
+            raise unknown_name("pruned_model", self.pruned_model, MODELS)
+        for regime in regimes:
+            if find_regime(regime).start != "new":
+                raise ConfigError(f"regime {regime!r} needs weights of the large network, and "
+                                  f"pruned_model {self.pruned_model!r} has none to inherit; choose "
+                                  "among regimes that start anew, such as scratch-e.")
 
     def _settle_method(self, defaults: Scale) -> tuple[str, Any, dict[str, Any], Pruner]:
         """(network, target, hyper-parameters, the method that acts: of a control its base)."""
@@ -171,7 +197,14 @@ class Study:
         return make_pruner(self.method, self.target, **self.method_options)
 
     def _identity(self) -> dict[str, Any]:
-        return {**asdict(self), "recipe": self.large_recipe.identity()}
+        """All that makes it another study: younger fields only where they are used, so that a
+        name given before they existed stays what it was."""
+        content = asdict(self)
+        content.pop("preset")
+        for name in ("hold_out", "lrs", "pruned_model"):
+            if not content[name]:
+                content.pop(name)
+        return {**content, "recipe": self.large_recipe.identity()}
 
     def load(self) -> ImageData:
         """The study's images."""
@@ -180,7 +213,8 @@ class Study:
     @property
     def source(self) -> dict[str, Any]:
         """The arguments of `load_data`."""
-        return {"name": self.dataset, "root": self.root, "size": self.size}
+        return {"name": self.dataset, "root": self.root, "size": self.size,
+                **({"hold_out": self.hold_out} if self.hold_out else {})}
 
     def trials(self, data: ImageData) -> list[Trial]:
         """All cells: for each seed the unpruned network, then each regime."""
@@ -193,16 +227,23 @@ class Study:
                   "target": self.target, "recipe": self.large_recipe,
                   "precision": self.precision, "model_source": source_digest(self.network),
                   "method_source": method_digest(type(self.pruner)),
-                  "during": self.pruner.training_spec()}
-        return [Trial(regime=regime, seed=seed, **shared)
+                  "during": self.pruner.training_spec(),
+                  "pruned_model": self.pruned_model or ""}
+        return [Trial(regime=regime, seed=seed, lr=self.lrs.get(regime), **shared)
                 for seed in self.seed_numbers for regime in (UNPRUNED, *self.regime_names)]
 
-    def rehearse(self, data: ImageData) -> Plan:
+    def rehearse(self, data: ImageData) -> float:
         """Build and prune the untrained network, so that what cannot work fails before any
-        training; the plan that comes out tells the sizes to expect."""
+        training. The ratio of FLOPs to expect, large over pruned."""
         trial = self.trials(data)[0]
         model = build_model(self.network, num_classes=data.num_classes, **trial.model_options)
         check_fit(model, data)
+        if self.pruned_model:
+            large = trial.stages[0].spec
+            small, ratio = published_start({"large": large, "pruned_model": self.pruned_model},
+                                           data)
+            check_fit(small, data)
+            return ratio
         plan = self.pruner.rehearse(model, data)
         if any(find_regime(regime).start == "new" for regime in self.regime_names):
             plan.scratch(model)
@@ -213,7 +254,7 @@ class Study:
                     f"itself does (by layer type; {odd[0]}, for one), which blurs the comparison "
                     "with the unpruned network. Give the model a method initialise() that draws "
                     "its weights anew.", stacklevel=2)
-        return plan
+        return plan.flops_ratio
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, from which `Study.from_dict` makes an equal study."""

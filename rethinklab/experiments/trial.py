@@ -9,14 +9,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 from rethinklab.trainers.recipe import Recipe
-from rethinklab.trainers.regimes import UNPRUNED
+from rethinklab.trainers.regimes import UNPRUNED, find_regime
 
 SCHEMA = 1
+NOT_OF_THE_LARGE: dict[str, Any] = {"finetune_epochs": None, "counted_epochs": None}
 
 
 @dataclass(frozen=True)
@@ -25,18 +26,26 @@ class Stage:
 
     kind: "large" (train the unpruned network), "plan" (prune it) or "regime" (train the pruned
     one). spec: all that determines the outcome. source: how to load the images; not part of the
-    identity, which is the images' fingerprint. needs: the stage that must be there first.
+    identity, which is the images' fingerprint. needs: the stages that must be there first.
     """
 
     kind: str
     spec: dict[str, Any]
     source: dict[str, Any] = field(compare=False)
-    needs: Stage | None = None
+    needs: tuple[Stage, ...] = ()
 
     @cached_property
     def address(self) -> str:
         """kind-hash: where the store keeps it."""
         return f"{self.kind}-{digest({'schema': SCHEMA, **self.spec})}"
+
+    @cached_property
+    def ancestors(self) -> tuple[Stage, ...]:
+        """All stages that this one rests on, each once, in the order in which they must be done."""
+        found: dict[str, Stage] = {}
+        for stage in self.needs:
+            found |= {s.address: s for s in (*stage.ancestors, stage)}
+        return tuple(found.values())
 
     @property
     def label(self) -> str:
@@ -44,6 +53,8 @@ class Stage:
         name = self.spec.get("regime", {"large": UNPRUNED}.get(self.kind, self.kind))
         if "during" in self.spec:
             name = f"{self.spec['during']['method']} training"
+        if "until" in self.spec:
+            name += f", first {self.spec['until']} epochs"
         return f"{name} seed {self.spec['seed']}"
 
 
@@ -57,11 +68,13 @@ def digest(spec: Mapping[str, Any]) -> str:
 class Trial:
     """One network, pruned one way, trained in one regime with one seed.
 
-    source: {"name", "root", "size"} for `load_data`. fingerprint: of the images. recipe: of the
-    large network; the regime derives its own. regime: a name, or "unpruned" for the large
-    network itself. model_source, method_source: hashes of the code of a network and of a method
-    that are not the kit's. during: method, and the hyper-parameters of it that act while the
-    network trains that is to be pruned; empty for methods that prune the large network as it is.
+    source: {"name", "root", "size", ...} for `load_data`. fingerprint: of the images. recipe: of
+    the large network; the regime derives its own. regime: a name, or "unpruned" for the large
+    network itself. lr: in place of the regime's initial learning rate. model_source,
+    method_source: hashes of the code of a network and of a method that are not the kit's. during:
+    method, and the hyper-parameters of it that act while the network trains that is to be pruned;
+    empty for methods that prune the large network as it is. pruned_model: a network that stands
+    for the pruned one, as it was published; no method is run then, and the weights are new.
     A pair of trials with one seed shares the large network and the data order.
     """
 
@@ -80,33 +93,59 @@ class Trial:
     model_source: str = ""
     method_source: str = ""
     during: dict[str, Any] = field(default_factory=dict)
+    lr: float | None = None
+    pruned_model: str = ""
 
     @cached_property
     def stages(self) -> tuple[Stage, ...]:
         """In the order in which they must be done; the last holds the trial's result."""
-        large = self._large({})
+        last = self._last()
+        return (*last.ancestors, last)
+
+    def _last(self) -> Stage:
+        plain = self._large()
         if self.regime == UNPRUNED:
-            return (large,)
-        if self.during:
-            large = self._large({"during": self.during})
+            return plain
+        spec = {"regime": self.regime, "recipe": self.recipe.identity(),
+                "precision": self.precision, "seed": self.seed,
+                **({} if self.lr is None else {"lr": self.lr})}
+        if self.pruned_model:
+            return Stage("regime", {"large": plain.spec, "pruned_model": self.pruned_model, **spec},
+                         self.source)
+        large = self._acted_on(plain) if self.during else plain
         plan = Stage("plan", {
             "large": large.spec, "method": self.method, "target": self.target,
             "options": self.method_options, "seed": self.seed,
             **({"method_source": self.method_source} if self.method_source else {})},
-            self.source, large)
-        regime = Stage("regime", {
-            "plan": plan.spec, "regime": self.regime, "recipe": self.recipe.identity(),
-            "precision": self.precision, "seed": self.seed}, self.source, plan)
-        return large, plan, regime
+            self.source, (large,))
+        return Stage("regime", {"plan": plan.spec, **spec}, self.source,
+                     (plan, *self._rewound(large)))
 
-    def _large(self, more: dict[str, Any]) -> Stage:
+    def _large(self, recipe: Recipe | None = None, needs: tuple[Stage, ...] = (),
+               **more: Any) -> Stage:
         return Stage("large", {
             "data": self.fingerprint, "classes": self.num_classes, "model": self.model,
             "options": self.model_options,
-            "recipe": {**self.recipe.identity(), "finetune_epochs": None},  # not its business
+            "recipe": replace(recipe or self.recipe, **NOT_OF_THE_LARGE).identity(),
             "precision": self.precision, "seed": self.seed,
             **({"model_source": self.model_source} if self.model_source else {}), **more},
-            self.source)
+            self.source, needs)
+
+    def _acted_on(self, plain: Stage) -> Stage:
+        """The training in which the method acts: of a new network, or of the trained one at a
+        tenth of the learning rate."""
+        if not self.during["options"].get("pretrained"):
+            return self._large(during=self.during)
+        gentle = replace(self.recipe, lr=self.recipe.lr / 10)
+        return self._large(gentle, (plain,), during=self.during, start=plain.spec)
+
+    def _rewound(self, large: Stage) -> tuple[Stage, ...]:
+        """The beginning of the large network's training, where the regime goes back to it."""
+        regime = find_regime(self.regime)
+        epoch = regime.first_epoch(self.recipe)
+        if regime.start != "rewound" or epoch == 0:
+            return ()
+        return (Stage("large", {**large.spec, "until": epoch}, self.source, large.needs),)
 
     @property
     def address(self) -> str:

@@ -12,7 +12,7 @@ from rethinklab.figures.style import (
     PaperFigure,
     paper_figure,
     paper_style,
-    regime_looks,
+    regime_look,
 )
 from rethinklab.trainers.regimes import UNPRUNED, regime_title
 
@@ -28,7 +28,6 @@ def regimes(results: Results, width: float = TEXT_WIDTH, height: float = 2.6) ->
     with paper_style():
         figure = paper_figure(width, height)
         axes = figure.add_subplot()
-        looks = regime_looks()
         order = {regime: place for place, regime in enumerate(results.regimes)}
         for _, pair in numbers.groupby("seed"):
             joined = pair[pair["regime"] != UNPRUNED].sort_values(
@@ -37,7 +36,7 @@ def regimes(results: Results, width: float = TEXT_WIDTH, height: float = 2.6) ->
                       zorder=1)
         for regime, place in order.items():
             values = numbers.loc[numbers["regime"] == regime, "accuracy"]
-            look = looks[regime]
+            look = regime_look(regime)
             axes.scatter([place] * len(values), values, s=16, zorder=2, linewidths=0.5,
                          edgecolors="white", **look)
             spread = values.std() if len(values) > 1 else None

@@ -10,6 +10,8 @@ import pandas as pd
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
+from rethinklab.trainers.regimes import REGIMES, UNPRUNED, settle_regime
+
 TEXT_WIDTH = 5.5  # inches: ICLR's text block
 
 RC: dict[str, Any] = {
@@ -53,13 +55,19 @@ def palette() -> list[tuple[float, float, float]]:
     return list(seaborn.color_palette("colorblind"))
 
 
+MARKERS = "os^Dv<>pPX*hd8H"
+
+
 def regime_looks() -> dict[str, dict[str, Any]]:
     """Colour and marker of each regime: the same in every figure."""
     colours = palette()
-    return {
-        "unpruned": {"color": colours[7], "marker": "o"},
-        "finetune": {"color": colours[0], "marker": "s"},
-        "scratch-e": {"color": colours[1], "marker": "^"},
-        "scratch-b": {"color": colours[2], "marker": "D"},
-        "scratch-b-capped": {"color": colours[4], "marker": "v"},
-    }
+    fixed = {UNPRUNED: 7, "finetune": 0, "scratch-e": 1, "scratch-b": 2, "scratch-b-capped": 4}
+    spare = iter(place for place in (3, 5, 6, 8, 9) * len(REGIMES))
+    places = fixed | {name: next(spare) for name in REGIMES if name not in fixed}
+    return {name: {"color": colours[place], "marker": marker}
+            for (name, place), marker in zip(places.items(), MARKERS, strict=False)}
+
+
+def regime_look(name: str) -> dict[str, Any]:
+    """Colour and marker of a regime, whatever its share."""
+    return regime_looks()[name if name == UNPRUNED else settle_regime(name).partition(":")[0]]

@@ -12,6 +12,7 @@ from rethinklab.data import ImageData
 from rethinklab.errors import PlanError
 from rethinklab.models.residual import residual_branches
 from rethinklab.pruners.base import Origin, Pruner, expect_ratio
+from rethinklab.pruners.options import check_flag
 from rethinklab.pruners.plan import Plan, make_plan
 from rethinklab.trainers.callbacks import Callback, TrainState
 
@@ -41,17 +42,20 @@ class SoftFilter(Pruner):
     included. What is zero in the end is the plan, as masks: biases and normalisations stay, so a
     filter that is gone still emits its normalisation's shift, as in the released code of Liu et
     al. (ICLR 2019). No fine-tuning is needed: the regime "pruned" takes the network as it is.
-    Source: section 3 of the paper.
+    pretrained: begin with the trained large network, at a tenth of its learning rate, rather than
+    with a new one. Source: section 3 of the paper.
     """
 
+    pretrained: bool = False
     name: ClassVar[str] = "soft-filter"
     example: ClassVar[tuple[str, Any]] = ("vgg11", 0.3)
     regimes: ClassVar[tuple[str, ...]] = ("pruned", "scratch-e", "scratch-b")
-    trained_with: ClassVar[tuple[str, ...] | None] = ("target",)
+    trained_with: ClassVar[tuple[str, ...] | None] = ("target", "pretrained")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         expect_ratio(self.name, self.target)
+        check_flag("pretrained", self.pretrained)
 
     def during(self, data: ImageData) -> list[Callback]:
         return [SoftPruning(self.target)]

@@ -14,6 +14,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from rethinklab.analysis.ledger import open_ledger
 from rethinklab.data import ImageData
 from rethinklab.data.batches import calibration_batch
 from rethinklab.errors import PlanError
@@ -243,6 +244,9 @@ def watch(model: nn.Module, images: Tensor, name: str, look: Look,
     handles = [model.get_submodule(module).register_forward_pre_hook(hook_before(call))
                for module, call in (entering or {}).items()]
     handles.append(model.get_submodule(name).register_forward_hook(hook))
+    ledger = open_ledger()
+    if ledger is not None:
+        ledger.calibrate(len(images))
     try:
         model(images)
     except _Seen:

@@ -24,6 +24,20 @@ def evaluate(model: nn.Module, data: AnyData) -> tuple[float, float]:
 
 
 @torch.no_grad()
+def correctness(model: nn.Module, data: AnyData) -> Tensor:
+    """Which test images the network gets right, bool (N,) on the CPU, in the order of the data:
+    for comparing two networks image by image."""
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    was_training = model.training
+    model.eval()
+    try:
+        return torch.cat([(model(images).argmax(1) == labels)
+                          for images, labels in test_batches(data, device)]).cpu()
+    finally:
+        model.train(was_training)
+
+
+@torch.no_grad()
 def score(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> tuple[float, float]:
     """Counts images, not batches, so that a short last batch weighs what it should. The sums stay
     on the device until the last batch is through."""

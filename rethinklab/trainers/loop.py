@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from rethinklab.analysis.cost import profile
+from rethinklab.analysis.ledger import open_ledger
 from rethinklab.data import AnyData
 from rethinklab.data.batches import Batches, training_batches
-from rethinklab.errors import ConfigError, DivergenceError
+from rethinklab.errors import ConfigError, DivergenceError, OutOfTime
 from rethinklab.seeds import check_seed, global_stream
 from rethinklab.trainers.callbacks import Callback, TrainState
 from rethinklab.trainers.checkpoint import Checkpoint, run_key
@@ -44,7 +46,8 @@ class TrainResult:
 def train(model: nn.Module, data: AnyData, recipe: Recipe | None = None, *, seed: int = 0,
           device: str = "auto", precision: str = "fp32", callbacks: Sequence[Callback] = (),
           checkpoint: str | Path | None = None, progress: bool = True, first_epoch: int = 0,
-          last_epoch: int | None = None, capture: bool = True) -> TrainResult:
+          last_epoch: int | None = None, capture: bool = True,
+          stop: Callable[[TrainState], bool] | None = None) -> TrainResult:
     """Train a copy of `model` from the weights it has; the model given stays as it is.
 
     seed: of data order, augmentation and dropout. device: "auto" takes a GPU where there is one.
@@ -55,6 +58,8 @@ def train(model: nn.Module, data: AnyData, recipe: Recipe | None = None, *, seed
     epochs counted from 0 and the last one excluded, with a fresh optimiser: for rewinding weights
     or learning rates. capture: on a GPU, replay the steps from a CUDA graph, which changes a
     result by no more than rounding (the variable RETHINKLAB_CAPTURE=0 forbids it everywhere).
+    stop: asked after every epoch but the last; where it says true, the checkpoint is written and
+    OutOfTime is raised.
     Raises DivergenceError when the loss of an epoch is not finite, ConfigError for an option out
     of range, such as a window without an epoch.
     """
@@ -75,6 +80,7 @@ def train(model: nn.Module, data: AnyData, recipe: Recipe | None = None, *, seed
                                 fused=target.type in ("cpu", "cuda"))
     state = TrainState(model, optimizer, recipe, len(batches), epochs, epochs.start)
     watchers = list(callbacks)
+    keeper = None
     if checkpoint is not None:
         keeper = Checkpoint(Path(checkpoint), run_key(model, recipe.identity(), seed, precision,
                                                       data.fingerprint, epochs))
@@ -83,12 +89,21 @@ def train(model: nn.Module, data: AnyData, recipe: Recipe | None = None, *, seed
     if progress:
         watchers.append(ProgressBar())
     step = make_step(state, precision, watchers, target, capture)
-    _run(state, data, batches, seed, step, watchers)
+    try:
+        _run(state, data, batches, seed, step, watchers, stop)
+    except OutOfTime:
+        if keeper is not None:
+            keeper.save(state)
+        raise
     for callback in reversed(callbacks):
         callback.finish(model)
     if checkpoint is not None:
         Path(checkpoint).unlink(missing_ok=True)
     history = history_frame(state.history)
+    ledger = open_ledger()
+    if ledger is not None:
+        cost = profile(model, data.input_shape, count="nonzero", latency=False)
+        ledger.train(len(data.train), len(history), cost.macs)
     return TrainResult(model, history, float(history["test_accuracy"].iloc[-1]))
 
 
@@ -108,7 +123,7 @@ def epoch_window(recipe: Recipe, first: int = 0, last: int | None = None) -> ran
 
 
 def _run(state: TrainState, data: AnyData, batches: Batches, seed: int, step: EagerStep,
-         watchers: Sequence[Callback]) -> None:
+         watchers: Sequence[Callback], stop: Callable[[TrainState], bool] | None) -> None:
     for watcher in watchers:
         watcher.on_start(state)
     try:
@@ -134,6 +149,9 @@ def _run(state: TrainState, data: AnyData, batches: Batches, seed: int, step: Ea
                 "seconds": time.perf_counter() - start})
             for watcher in watchers:
                 watcher.after_epoch(state)
+            if stop is not None and epoch + 1 < state.epochs.stop and stop(state):
+                raise OutOfTime(f"training was stopped after epoch {epoch + 1} of "
+                                f"{state.recipe.epochs}; it goes on from there.")
     finally:
         for watcher in watchers:
             watcher.on_end(state)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from rethinklab.errors import ConfigError
+from rethinklab.errors import ConfigError, unknown_name
 
 LARGEST = 1e6  # for numbers that have no natural upper limit
-ADDED = {"step": None}  # fields younger than the first stored results, with their defaults
+# Fields younger than the first stored results, with their defaults
+ADDED: dict[str, Any] = {"step": None, "shape": "steps", "warmup": 0.0, "counted_epochs": None}
+SHAPES = ("steps", "cosine", "linear")
+WARM_START = 0.1  # of the learning rate, where a warm-up begins
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Stochastic gradient descent with step decay, by default as the study trains on CIFAR.
+    """Stochastic gradient descent, by default with the step decay that the study has on CIFAR.
 
     epochs: passes over the training images. lr: initial learning rate. milestones: the learning
     rate is multiplied by `decay` at the start of epochs int(milestone * epochs), counted from 0
@@ -21,7 +25,12 @@ class Recipe:
     parameter. finetune_epochs: length of the fine-tuning derived from this recipe, a quarter of
     `epochs` where it is None. step: where given, in place of milestones: the learning rate falls
     every int(step * epochs) epochs for as long as the run lasts. With 1/3, the rule for ImageNet,
-    a run whose length is no multiple of 3 has a third decay for its last epochs.
+    a run whose length is no multiple of 3 has a third decay for its last epochs. shape: "steps",
+    or "cosine" or "linear" for a fall from lr to almost 0 over the epochs, which leaves out both
+    milestones and step. warmup: share of the epochs in which the rate first rises in a line from
+    a tenth of lr; with "cosine" this is a one-cycle schedule. The rate changes between epochs,
+    never within one. counted_epochs: what Scratch-B counts the large network's training as, where
+    that is not `epochs` (the study counts 400 for soft filter pruning from a trained network).
     Source: Liu et al. (ICLR 2019), section 4, and its released code (momentum without Nesterov).
     Raises ConfigError for a value out of range.
     """
@@ -36,17 +45,20 @@ class Recipe:
     decay: float = 0.1
     finetune_epochs: int | None = None
     step: float | None = None
+    shape: str = "steps"
+    warmup: float = 0.0
+    counted_epochs: int | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "milestones", tuple(self.milestones))  # a list, from JSON
-        for name in ("epochs", "batch_size", "finetune_epochs"):
+        for name in ("epochs", "batch_size", "finetune_epochs", "counted_epochs"):
             value = getattr(self, name)
-            if name == "finetune_epochs" and value is None:
+            if name in ("finetune_epochs", "counted_epochs") and value is None:
                 continue
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise ConfigError(f"{name} {value!r} must be a whole number, 1 or more.")
         for name, high in (("lr", LARGEST), ("momentum", 1.0), ("weight_decay", LARGEST),
-                           ("decay", 1.0)):
+                           ("decay", 1.0), ("warmup", 1.0)):
             value = getattr(self, name)
             if not isinstance(value, (int, float)) or not 0 <= value <= high:
                 raise ConfigError(f"{name} {value!r} must be a number from 0 to {high:g}.")
@@ -64,6 +76,11 @@ class Recipe:
                 raise ConfigError(f"step {self.step:g} takes the place of milestones, which must "
                                   f"be (), not {self.milestones}.")
             object.__setattr__(self, "step", float(self.step))
+        if self.shape not in SHAPES:
+            raise unknown_name("shape of the schedule", self.shape, SHAPES)
+        if self.shape != "steps" and (self.milestones or self.step is not None):
+            raise ConfigError(f"shape {self.shape!r} takes the place of milestones and step, which "
+                              f"must be () and None, not {self.milestones} and {self.step}.")
 
     @property
     def drops(self) -> tuple[int, ...]:
@@ -74,13 +91,27 @@ class Recipe:
         return tuple(int(round(self.epochs * milestone, 9)) for milestone in self.milestones)
 
     @property
+    def warm_epochs(self) -> int:
+        """Epochs of the warm-up, at least one where there is a warm-up at all."""
+        return max(1, round(self.warmup * self.epochs)) if self.warmup else 0
+
+    @property
     def last_lr(self) -> float:
         """The lowest learning rate of the schedule."""
-        return self._after(len(self.drops))
+        if self.shape == "steps":
+            return self._after(len(self.drops))
+        return self.lr_at(self.epochs - 1)
 
     def lr_at(self, epoch: int) -> float:
         """The learning rate of an epoch, counted from 0."""
-        return self._after(sum(0 < drop <= epoch for drop in self.drops))
+        warm = self.warm_epochs
+        if epoch < warm:
+            return _short(self.lr * (WARM_START + (1 - WARM_START) * epoch / warm))
+        if self.shape == "steps":
+            return self._after(sum(0 < drop <= epoch for drop in self.drops))
+        gone = (epoch - warm) / max(1, self.epochs - warm)
+        left = 1 - gone if self.shape == "linear" else (1 + math.cos(math.pi * gone)) / 2
+        return _short(self.lr * left)
 
     def identity(self) -> dict[str, Any]:
         """The fields by name, for hashes: younger ones only where they are not at their default,
@@ -89,4 +120,9 @@ class Recipe:
                 if name not in ADDED or value != ADDED[name]}
 
     def _after(self, decays: int) -> float:
-        return float(f"{self.lr * self.decay**decays:.10g}")  # 0.001, not 0.0010000000000000002
+        return _short(self.lr * self.decay**decays)
+
+
+def _short(rate: float) -> float:
+    """0.001, not 0.0010000000000000002."""
+    return float(f"{rate:.10g}")

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from rethinklab.errors import ConfigError, RethinkError
 from rethinklab.experiments.engines.cores import available_cores
-from rethinklab.experiments.stages import run_stage
+from rethinklab.experiments.stages import Setting, run_stage
 from rethinklab.experiments.store import Store
 from rethinklab.experiments.trial import Stage
 
@@ -64,15 +64,15 @@ def _run_here(stages: Sequence[Stage], store: Store, threads: int, device: str, 
             started(stage)
             error = None
             try:
-                run_stage(stage, store, device)
+                run_stage(stage, store, Setting(device))
             except RethinkError as raised:
                 error = raised
             ended(stage, error)
 
 
 def ready_stages(waiting: Sequence[Stage], store: Store) -> list[Stage]:
-    """Those whose need is stored."""
-    return [s for s in waiting if s.needs is None or store.has(s.needs)]
+    """Those whose needs are stored."""
+    return [s for s in waiting if all(store.has(need) for need in s.needs)]
 
 
 def _run_in_workers(stages: Sequence[Stage], store: Store, workers: int, threads: int,
@@ -89,7 +89,7 @@ def _run_in_workers(stages: Sequence[Stage], store: Store, workers: int, threads
         while waiting or running:
             for stage in ready_stages(waiting, store)[: workers - len(running)]:
                 waiting.remove(stage)
-                running[pool.submit(run_stage, stage, store, device)] = stage
+                running[pool.submit(run_stage, stage, store, Setting(device))] = stage
                 started(stage)
             if not running:
                 break  # what is left needs a stage that failed
