@@ -157,7 +157,7 @@ def collect(study: Study, store: Store, addresses: Iterable[str]) -> Results:
     rows = [row for row in map(store.read_address, sorted(set(addresses))) if row]
     if not rows:
         raise ConfigError(f"no trial of {study.name} is stored in {store.root} yet.")
-    frame = pd.DataFrame([flat(row, store) for row in rows])
+    frame = pd.DataFrame([flat(row, store) for row in rows]).assign(**origin(study))
     for column in ("device", "threads"):
         if frame[column].nunique() > 1:
             found = " and ".join(sorted(map(str, frame[column].unique())))
@@ -165,6 +165,13 @@ def collect(study: Study, store: Store, addresses: Iterable[str]) -> Results:
                           "whose rounding differs; pairs may be less alike than their seeds.",
                           stacklevel=2)
     return Results(frame, float(study.margin or 0), label(study, frame), study.name)
+
+
+def origin(study: Study) -> dict[str, str]:
+    """What the study was about, as columns of its results."""
+    return {"dataset": study.dataset.rstrip("/").split("/")[-1].removeprefix("folder:"),
+            "model": study.network, "method": study.method, "target": str(study.target),
+            "scale": study.scale, "preset": study.preset}
 
 
 def flat(row: Mapping[str, Any], store: Store) -> dict[str, Any]:

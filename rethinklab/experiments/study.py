@@ -36,7 +36,8 @@ class Study:
     dataset: "digits", "cifar10", "cifar100", "folder:PATH" or "imagenet:PATH". model: a
     registered name, or "package.module:function" of your own; without one the method's example
     is taken, small enough for a first look. method, target: as `rl.pruners` takes them. regimes:
-    how the pruned network is trained; by default the ways that the method is studied with.
+    how the pruned network is trained; by default the ways that the method is studied with, and an
+    empty list for the unpruned network alone.
     method_options: hyper-parameters of the method, over those of the scale. seeds: how many
     (0, 1, ...) or which. scale: defaults for width, recipe, seeds and margin; each can be given
     instead. margin: within how many percentage points two regimes count as equivalent, declared
@@ -74,8 +75,8 @@ class Study:
         defaults = self.scale_defaults
         model, target, options, acting = self._settle_method(defaults)
         regimes = acting.regimes if self.regimes is None else self.regimes
-        if isinstance(regimes, str) or not regimes:
-            raise ConfigError(f"regimes {regimes!r} must be a list of one name or more.")
+        if isinstance(regimes, str):
+            raise ConfigError(f"regimes {regimes!r} must be a list of names.")
         regimes = tuple(dict.fromkeys(map(settle_regime, regimes)))
         self._check_pruned_model(regimes)
         if self.precision not in PRECISIONS:

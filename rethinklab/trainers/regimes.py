@@ -105,8 +105,8 @@ def same_computation(recipe: Recipe, ratio: float, share: float | None) -> Recip
     if counted == recipe.epochs:
         return longer
     # The released code stretches the milestones of the training itself, not of what it counts.
-    return replace(longer, milestones=tuple(m * recipe.epochs / counted
-                                            for m in recipe.milestones))
+    stretched = recipe.epochs * ratio / longer.epochs
+    return replace(longer, milestones=tuple(m * stretched for m in recipe.milestones))
 
 
 def same_computation_capped(recipe: Recipe, ratio: float, share: float | None) -> Recipe:
@@ -196,7 +196,8 @@ def find_regime(name: str) -> Regime:
     if not 0 < share <= (1 if known.enters else 100):
         allowed = "at most 1, of the schedule" if known.enters else "for example 0.5"
         raise ConfigError(f"share {text!r} of regime {name!r} must be a number above 0, {allowed}.")
-    return replace(known, share=share, title=f"{known.title} ({share:g})")
+    title = known.title if share == known.share else f"{known.title} ({share:g})"
+    return replace(known, share=share, title=title)
 
 
 def settle_regime(name: str) -> str:

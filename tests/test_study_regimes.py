@@ -1,0 +1,247 @@
+"""What a study's regimes start from and spend, against the same done by hand."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+import torch
+from image_folders import write_images
+from safetensors.torch import load_file
+from test_study import run
+
+import rethinklab as rl
+from rethinklab.errors import ConfigError
+from rethinklab.experiments.results import stored_results
+from rethinklab.experiments.stages import Setting, TimeUp, load_network, load_plan, run_stage
+from rethinklab.trainers.evaluate import correctness
+from rethinklab.trainers.regimes import REGIMES, find_regime
+
+RECIPE = rl.Recipe(epochs=4, lr=0.02, batch_size=16)
+RETRAINED = ("finetune", "finetune:0.5", "lr-rewind", "lr-rewind:0.5", "weight-rewind",
+             "weight-rewind:0.5", "one-cycle", "restart", "linear", "scratch-b-full", "sx-a",
+             "ticket", "pruned")
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    root = tmp_path_factory.mktemp("images")
+    write_images(root / "train", {"dark": 20, "light": 22})
+    write_images(root / "test", {"dark": 10, "light": 11}, seed=1)
+    return f"folder:{root}"
+
+
+def study_of(images, **changes):
+    return rl.Study(**{"dataset": images, "model": "vgg11", "width": 0.0625, "target": 0.5,
+                       "seeds": 1, "recipe": RECIPE, **changes})
+
+
+@pytest.fixture(scope="module")
+def done(images, tmp_path_factory):
+    store = rl.Store(tmp_path_factory.mktemp("store"))
+    study = study_of(images, regimes=RETRAINED)
+    return study, store, run(study, store)
+
+
+def trial_of(study, regime):
+    return next(t for t in study.trials(study.load()) if t.regime == regime)
+
+
+def weights_of(stage, store):
+    return load_file(store.folder(stage) / "weights.safetensors")
+
+
+def same(model, stored):
+    state = model.state_dict()
+    return all(torch.equal(state[name], value) for name, value in stored.items())
+
+
+def test_every_regime_ran_for_its_epochs(done):
+    _, _, results = done
+    epochs = results.summary()["epochs"].astype(int).to_dict()
+    ratio = results.summary().loc["unpruned", "macs"] / results.summary().loc["pruned", "macs"]
+    assert epochs.pop("scratch-b-full") == pytest.approx(4 * ratio + 1, abs=1)
+    assert epochs == {"unpruned": 4, "pruned": 0, "finetune": 1, "finetune:0.5": 2, "lr-rewind": 4,
+                      "lr-rewind:0.5": 2, "weight-rewind": 4, "weight-rewind:0.5": 2,
+                      "one-cycle": 1, "restart": 1, "linear": 1, "sx-a": 5, "ticket": 4}
+
+
+@pytest.mark.parametrize("name", ["lr-rewind", "lr-rewind:0.5"])
+def test_learning_rate_rewinding_is_the_end_of_the_schedule_on_inherited_weights(done, name):
+    study, store, _ = done
+    trial = trial_of(study, name)
+    large, plan, last = trial.stages
+    start = load_plan(plan, store).apply(load_network(large, store))
+    first = find_regime(name).first_epoch(RECIPE)
+    by_hand = rl.train(start, study.load(), RECIPE, first_epoch=first, device="cpu",
+                       progress=False)
+    assert same(by_hand.model, weights_of(last, store))
+
+
+def test_weight_rewinding_goes_back_to_the_weights_of_that_epoch(done):
+    study, store, _ = done
+    trial = trial_of(study, "weight-rewind:0.5")
+    large, plan, early, last = trial.stages
+    assert early.spec == {**large.spec, "until": 2}
+    network = rl.train(rl.build_model("vgg11", num_classes=2, width=0.0625), study.load(), RECIPE,
+                       last_epoch=2, device="cpu", progress=False).model
+    assert same(network, weights_of(early, store))
+    ticket = load_plan(plan, store).ticket(network)
+    by_hand = rl.train(ticket, study.load(), RECIPE, first_epoch=2, device="cpu", progress=False)
+    assert same(by_hand.model, weights_of(last, store))
+
+
+def test_rewinding_to_the_start_is_the_winning_ticket(done):
+    study, _, results = done
+    trial = trial_of(study, "weight-rewind")  # a tenth of four epochs is none
+    assert [stage.kind for stage in trial.stages] == ["large", "plan", "regime"]
+    frame = results.frame.set_index("regime")["test_accuracy"]
+    assert frame["weight-rewind"] == frame["ticket"]
+
+
+def test_stored_correctness_is_the_accuracy_image_by_image(done):
+    study, store, results = done
+    data = study.load()
+    for _, row in results.frame.iterrows():
+        right = load_file(store.root / "stages" / row["address"] / "correct.safetensors")["correct"]
+        assert float(right.float().mean()) == pytest.approx(row["test_accuracy"])
+    large = trial_of(study, "unpruned").stages[0]
+    assert torch.equal(correctness(load_network(large, store), data),
+                       load_file(store.folder(large) / "correct.safetensors")["correct"])
+
+
+def test_the_ledger_adds_what_a_trial_and_all_before_it_spent(done):
+    _, _, results = done
+    rows = results.frame.set_index("regime")
+    large, tuned = rows.loc["unpruned"], rows.loc["finetune"]
+    images = 42
+    assert large["spent_forward_macs"] == images * 4 * large["macs"]
+    assert tuned["spent_epochs"] == 5
+    assert tuned["spent_train_images"] == images * 5
+    forward = images * (4 * large["macs"] + tuned["macs"])
+    assert tuned["spent_forward_macs"] == forward
+    assert tuned["spent_backward_macs"] == 2 * forward
+    rewound = rows.loc["weight-rewind:0.5"]
+    assert rewound["spent_epochs"] == 4 + 2 + 2  # large, back to its middle, the rest
+    assert rewound["spent_seconds"] >= large["spent_seconds"]
+
+
+def test_passes_over_calibration_images_are_counted(images, tmp_path):
+    study = study_of(images, method="thinet", regimes=["pruned"], recipe=rl.Recipe(epochs=1),
+                     method_options={"images": 30})
+    results = run(study, tmp_path / "runs")
+    spent = results.frame.set_index("regime")["spent_calibration_passes"]
+    assert spent["unpruned"] == 0
+    assert spent["pruned"] % 30 == 0
+    assert spent["pruned"] >= 30 * 7  # at least one look at each layer but the last
+
+
+def test_training_inside_a_method_is_counted(images, tmp_path):
+    study = study_of(images, method="lottery", target=0.2, method_options={"rounds": 3},
+                     regimes=["ticket"], recipe=rl.Recipe(epochs=2, lr=0.02, batch_size=16))
+    results = run(study, tmp_path / "runs")
+    spent = results.frame.set_index("regime")["spent_epochs"]
+    assert spent["ticket"] == 2 + 2 * 2 + 2  # large, two rounds more, the ticket
+
+
+def test_an_own_learning_rate_is_another_trial_with_that_rate(images, tmp_path):
+    usual = study_of(images, regimes=["finetune", "scratch-e"])
+    other = study_of(images, regimes=["finetune", "scratch-e"], lrs={"finetune": 0.01})
+    assert usual.name != other.name
+    assert trial_of(usual, "scratch-e").address == trial_of(other, "scratch-e").address
+    run(other, tmp_path / "runs")
+    stage = tmp_path / "runs" / "stages" / trial_of(other, "finetune").address
+    assert set(pd.read_csv(stage / "history.csv")["lr"]) == {0.01}
+    with pytest.raises(ConfigError, match="lrs names 'linear'"):
+        study_of(images, regimes=["finetune"], lrs={"linear": 0.01})
+
+
+def test_soft_filter_pruning_from_a_trained_network_begins_with_its_weights(images, tmp_path):
+    study = study_of(images, method="soft-filter", target=0.25, regimes=["pruned"],
+                     method_options={"pretrained": True})
+    trial = trial_of(study, "pruned")
+    plain, soft, plan, _ = trial.stages
+    assert (plain.address, soft.needs, plan.needs) == (trial_of(study, "unpruned").address,
+                                                       (plain,), (soft,))
+    assert soft.spec["recipe"]["lr"] == pytest.approx(RECIPE.lr / 10)
+    store = rl.Store(tmp_path / "runs")
+    run(study, store)
+    from rethinklab.pruners.soft_filter import SoftPruning
+    by_hand = rl.train(load_network(plain, store), study.load(),
+                       rl.Recipe(**soft.spec["recipe"]), callbacks=[SoftPruning(0.25)],
+                       device="cpu", progress=False)
+    assert same(by_hand.model, weights_of(soft, store))
+
+
+def test_a_published_architecture_is_trained_from_scratch_beside_the_large_network(images,
+                                                                                   tmp_path):
+    study = study_of(images, model="resnet32", width=0.5, target=0.5, pruned_model="resnet20",
+                     regimes=["scratch-e", "scratch-b"], recipe=rl.Recipe(epochs=2, batch_size=16))
+    results = run(study, tmp_path / "runs")
+    small = rl.build_model("resnet20", num_classes=2, width=0.5)
+    large = rl.build_model("resnet32", num_classes=2, width=0.5)
+    costs = [rl.profile(m, (3, 8, 8), latency=False) for m in (large, small)]
+    rows = results.summary()
+    assert rows.loc["scratch-e", "params"] == costs[1].params
+    assert rows.loc["scratch-b", "epochs"] == int(2 * costs[0].flops / costs[1].flops)
+    assert len(trial_of(study, "scratch-e").stages) == 1
+    with pytest.raises(ConfigError, match="none to inherit"):
+        study_of(images, pruned_model="resnet20", regimes=["finetune"])
+    with pytest.raises(ConfigError, match="pruned_model 'resnet21'"):
+        study_of(images, pruned_model="resnet21", regimes=["scratch-e"])
+
+
+def test_a_held_out_study_never_sees_the_test_images(images):
+    study, held = study_of(images), study_of(images, hold_out=0.25)
+    data, kept = study.load(), held.load()
+    assert held.name != study.name
+    assert len(kept.train) + len(kept.test) == len(data.train)
+    everything = {row.numpy().tobytes() for row in data.train.pixels}
+    assert all(row.numpy().tobytes() in everything for row in kept.test.pixels)
+
+
+def test_every_regime_is_in_the_lists(images):
+    assert set(REGIMES) >= {"finetune", "lr-rewind", "weight-rewind", "one-cycle", "restart",
+                            "linear", "scratch-e", "scratch-b", "scratch-b-capped",
+                            "scratch-b-full", "sx-a"}
+    names = study_of(images, regimes=["sx-b", "scratch-b-full", "finetune"]).regimes
+    assert names == ("scratch-b-full", "finetune")
+
+
+def test_time_is_up_before_an_epoch_that_would_not_end(done, tmp_path):
+    study, _, _ = done
+    store = rl.Store(tmp_path / "runs")
+    large = trial_of(study, "unpruned").stages[0]
+    with pytest.raises(rl.RethinkError, match="goes on from there") as stopped:
+        run_stage(large, store, Setting("cpu", seconds=0.0))
+    assert stopped.value.exit_code == 4
+    assert (store.work(large) / "checkpoint.pt").is_file()
+    run_stage(large, store, Setting("cpu", seconds=1000))
+    assert store.result(large)["epochs"] == 4
+
+    state = SimpleNamespace(history=[{"seconds": 3.0}, {"seconds": 1.0}])
+    assert TimeUp(2.9)(state)
+    assert not TimeUp(30)(state)
+
+
+def test_events_hold_the_history(images, tmp_path):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    study = study_of(images)
+    store = rl.Store(tmp_path / "runs")
+    large = trial_of(study, "unpruned").stages[0]
+    run_stage(large, store, Setting("cpu", events=str(tmp_path / "events")))
+    (folder,) = (tmp_path / "events").iterdir()
+    events = EventAccumulator(str(folder)).Reload()
+    values = [point.value for point in events.Scalars("test_accuracy")]
+    assert len(values) == 4
+    assert values[-1] == pytest.approx(store.result(large)["test_accuracy"])
+
+
+def test_results_of_several_shares_survive_a_csv(done, tmp_path):
+    study, store, results = done
+    results.save(tmp_path / "r.csv")
+    assert str(rl.Results.load(tmp_path / "r.csv")) == str(results)
+    assert stored_results(study.name, store).regimes == results.regimes
