@@ -19,8 +19,10 @@ _WHERE = {
     "TrainResult": "trainers.loop", "Callback": "trainers.callbacks", "REGIMES": "trainers.regimes",
     "Plan": "pruners", "Origin": "pruners", "make_pruner": "pruners",
     "profile": "analysis.cost", "compare_paired": "analysis.statistics",
+    "compare_family": "analysis.statistics", "pairs_for": "analysis.power",
     "Study": "experiments.study", "Trial": "experiments.trial", "Store": "experiments.store",
     "Results": "experiments.results", "run": "experiments.runner", "run_one": "experiments.stages",
+    "tune": "experiments.tuning",
     "RethinkError": "errors",
 }
 _MODULES = ("analysis", "data", "experiments", "figures", "models", "notebook", "pruners",
@@ -40,7 +42,8 @@ if TYPE_CHECKING:
         trainers,
     )
     from rethinklab.analysis.cost import profile
-    from rethinklab.analysis.statistics import compare_paired
+    from rethinklab.analysis.power import pairs_for
+    from rethinklab.analysis.statistics import compare_family, compare_paired
     from rethinklab.data import ImageData, Images, load_data
     from rethinklab.errors import RethinkError
     from rethinklab.experiments.results import Results
@@ -49,6 +52,7 @@ if TYPE_CHECKING:
     from rethinklab.experiments.store import Store
     from rethinklab.experiments.study import Study
     from rethinklab.experiments.trial import Trial
+    from rethinklab.experiments.tuning import tune
     from rethinklab.models import build_model
     from rethinklab.pruners import Origin, Plan, make_pruner
     from rethinklab.trainers.callbacks import Callback

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import sys
 import warnings
 from pathlib import Path
@@ -12,11 +10,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rethinklab.arguments import parse_factors, parse_options, parse_seeds, parse_target
 from rethinklab.errors import ConfigError, RethinkError, unknown_name
+from rethinklab.store_cli import store_app
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+
     from rethinklab.experiments.results import Results
     from rethinklab.experiments.study import Study
+    from rethinklab.experiments.time_limit import Countdown
 
 INTERRUPTED = 130
 TRACEBACK = "RETHINKLAB_TRACEBACK"
@@ -31,7 +36,9 @@ app = typer.Typer(
     Begin with `rethinklab demo`. Then `rethinklab run --data folder:PATH` asks the question of
     your own images, and `rethinklab lab` opens the notebooks.""",
     epilog="Exit codes: 0 done, 1 a run failed, 2 wrong input, 3 the store is at fault, "
-           "130 interrupted. Whatever was finished is stored, and the next run goes on from it.")
+           "4 time was up, 130 interrupted. Whatever was finished is stored, and the next run goes "
+           "on from it.")
+app.add_typer(store_app, name="store")
 
 StoreOption = Annotated[str, typer.Option("--store", help="Folder of the results.")]
 WorkersOption = Annotated[int | None, typer.Option(
@@ -57,7 +64,7 @@ def demo(store: StoreOption = "runs", workers: WorkersOption = None,
     typer.echo("Weights or architecture? VGG-16 (slim) on embedded digit scenes, pruned to "
                f"VGG-16-A by L1-norm,\n{len(study.seed_numbers)} seeds, three ways to "
                "train what is left. About 3 minutes on two cores; what is stored is not run again.")
-    conduct(study, store, workers=workers, out=out or str(Path(store) / "figures"))
+    conduct([study], store, workers=workers, out=out or str(Path(store) / "figures"))
 
 
 @app.command()
@@ -95,6 +102,8 @@ def run(
     margin: Annotated[float | None, typer.Option(
         help="Regimes within so many percentage points count as equivalent. [default: by scale]"
     )] = None,
+    images: Annotated[int | None, typer.Option(
+        help="At most so many training images. [default: all]")] = None,
     size: Annotated[int | None, typer.Option(
         help="Side in pixels for a folder of images. [default: their own]")] = None,
     root: Annotated[str | None, typer.Option(help="Where CIFAR lies or is downloaded to.")] = None,
@@ -103,6 +112,20 @@ def run(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1.")] = "auto",
     workers: WorkersOption = None,
     threads: Annotated[int, typer.Option(help="Threads of each worker.")] = 1,
+    engine: Annotated[str, typer.Option(
+        help="Where trials run: local, ray (a cluster) or slurm (job arrays).")] = "local",
+    time_limit: Annotated[str | None, typer.Option(
+        help="Stop cleanly before so much time is over, such as 25m or 1h30m; the same command "
+             "goes on.")] = None,
+    tune: Annotated[str | None, typer.Option(
+        help="First choose each arm's learning rate on held-out training images, among these "
+             "multiples of its usual one: 0.3,1,3.")] = None,
+    tensorboard: Annotated[str | None, typer.Option(
+        help="Also write TensorBoard event files into this folder.")] = None,
+    gpus_per_trial: Annotated[float | None, typer.Option(
+        help="Share of a GPU for each trial (ray and slurm). [default: by engine]")] = None,
+    slurm: Annotated[list[str] | None, typer.Option(
+        help="An option of the job as NAME=VALUE, such as partition=gpu or time=4h.")] = None,
     store: StoreOption = "runs",
     out: Annotated[str | None, typer.Option(help="Also draw the figure into this folder.")] = None,
 ) -> None:
@@ -113,40 +136,91 @@ def run(
     rethinklab run l1-vgg16-cifar10 --scale paper
 
     rethinklab run --data folder:~/birds --size 32 --model vgg16 --target 0.4 --seeds 6
-    """
-    from dataclasses import replace
 
+    rethinklab run cifar --scale paper --time-limit 8h (a group of presets, one after the other)
+    """
     from rethinklab.experiments import paper
-    from rethinklab.experiments.scales import find_scale
     from rethinklab.experiments.study import Study
 
-    settings: dict[str, Any] = paper.preset(preset) if preset else {}
     given = {"dataset": data, "model": model, "method": method,
              "target": None if target is None else parse_target(target),
              "regimes": regimes.split(",") if regimes else None, "seeds": parse_seeds(seeds),
              "method_options": parse_options(option or []),
              "model_options": parse_options(model_option or []),
-             "width": width, "margin": margin, "size": size, "root": root}
-    settings |= {name: value for name, value in given.items() if value is not None}
+             "width": width, "margin": margin, "size": size, "root": root,
+             "images": images}
+    given = {name: value for name, value in given.items() if value is not None}
     changes: dict[str, Any] = {"epochs": epochs, "lr": lr, "batch_size": batch_size}
     changes = {name: value for name, value in changes.items() if value is not None}
+    names = paper.expand(preset) if preset else [None]
+    studies = [Study(**study_settings(name, scale, given, changes), precision=precision)
+               for name in names]
+    options = {"workers": workers, "threads": threads, "device": device, "engine": engine,
+               "events": tensorboard, "gpus_per_trial": gpus_per_trial,
+               "slurm": parse_options(slurm or [])}
+    conduct(studies, store, out=out, time_limit=time_limit,
+            factors=parse_factors(tune) if tune else None, **options)
+
+
+def study_settings(preset: str | None, scale: str, given: dict[str, Any],
+                   changes: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of `Study`: those of the preset, what the user gave instead, and a recipe
+    with the user's changes."""
+    from dataclasses import replace
+
+    from rethinklab.experiments import paper
+    from rethinklab.experiments.scales import find_scale
+
+    find_scale(scale)
+    base = paper.preset(preset, scale, data=given.get("dataset")) if preset else {"scale": scale}
+    for name in ("method_options", "model_options"):
+        base[name] = {**base.get(name, {}), **given.get(name, {})}
+    settings = {**given, **{n: base[n] for n in ("method_options", "model_options")}}
+    settings = {**base, **settings}
     if changes:
-        settings["recipe"] = replace(find_scale(scale).recipe, **changes)
-    study = Study(scale=scale, precision=precision, **settings)
-    conduct(study, store, workers=workers, threads=threads, device=device, out=out)
+        settings["recipe"] = replace(base.get("recipe") or find_scale(scale).recipe, **changes)
+    return settings
 
 
-def conduct(study: Study, store: str, out: str | None = None, **options: Any) -> None:
-    """Run a study and print what it found."""
+def conduct(studies: Sequence[Study], store: str, out: str | None = None,
+            time_limit: str | None = None, factors: list[float] | None = None,
+            **options: Any) -> None:
+    """Run studies one after the other within the time limit, and print what each found."""
+    from rethinklab.experiments.time_limit import Countdown
+
+    left = Countdown(time_limit)
+    for number, study in enumerate(studies, 1):
+        if len(studies) > 1:
+            typer.echo(f"\n{study.preset or study.name} ({number} of {len(studies)})")
+        try:
+            results = carry_out(study, store, left, factors, options)
+        except KeyboardInterrupt:
+            typer.echo("\nrethinklab: interrupted; what was finished is stored, and the same "
+                       "command goes on from there.", err=True)
+            raise typer.Exit(INTERRUPTED) from None
+        report(results, study, store, out)
+
+
+def carry_out(study: Study, store: str, left: Countdown, factors: list[float] | None,
+              options: dict[str, Any]) -> Results:
+    """A study's results, after a learning-rate grid where there are factors."""
     from rethinklab.experiments.runner import run as run_study
+    from rethinklab.experiments.tuning import tune
 
-    try:
-        results = run_study(study, store, **options)
-    except KeyboardInterrupt:
-        typer.echo("\nrethinklab: interrupted; what was finished is stored, and the same command "
-                   "goes on from there.", err=True)
-        raise typer.Exit(INTERRUPTED) from None
+    if factors:
+        tuning = tune(study, store, factors=factors, time_limit=left, **options)
+        typer.echo(f"\n{tuning}\n")
+        study = tuning.study
+    return run_study(study, store, time_limit=left, **options)
+
+
+def report(results: Results, study: Study, store: str, out: str | None) -> None:
+    """Table, verdicts and, for a row of the paper, the published numbers beside."""
+    from rethinklab.experiments import paper
+
     typer.echo(f"\n{results}\n")
+    if study.preset:
+        typer.echo(f"{paper.beside(study.preset, results)}\n")
     typer.echo(f"Stored as {results.name} in {store}.")
     if out is not None:
         from rethinklab.figures import export, regimes
@@ -157,8 +231,9 @@ def conduct(study: Study, store: str, out: str | None = None, **options: Any) ->
 
 @app.command(name="list")
 def list_(what: Annotated[str, typer.Argument(
-        help="models, methods, presets, regimes, datasets, scales or figures.")] = "") -> None:
-    """What there is to choose from."""
+              help="models, methods, presets, groups, regimes, datasets, scales or figures.")] = "",
+          store: StoreOption = "runs") -> None:
+    """What there is to choose from. Presets come with published and own results."""
     def models() -> dict[str, str]:
         from rethinklab.models import MODELS
         return {name: text for name, (_, text) in MODELS.items()}
@@ -167,9 +242,14 @@ def list_(what: Annotated[str, typer.Argument(
         from rethinklab.pruners import METHODS
         return {name: summary_line(pruner) for name, pruner in METHODS.items()}
 
-    def presets() -> dict[str, str]:
-        from rethinklab.experiments.paper import PRESET_MEANINGS
-        return PRESET_MEANINGS
+    def presets() -> str:
+        from rethinklab.experiments.paper import overview_text
+        from rethinklab.experiments.recorded import own_results
+        return overview_text(own_results(store))
+
+    def groups() -> dict[str, str]:
+        from rethinklab.experiments import paper
+        return {name: f"{len(members)} presets" for name, members in paper.groups().items()}
 
     def regimes() -> dict[str, str]:
         from rethinklab.trainers.regimes import REGIMES
@@ -187,10 +267,14 @@ def list_(what: Annotated[str, typer.Argument(
         from rethinklab.figures import FIGURES
         return {name: text for name, (_, text) in FIGURES.items()}
 
-    kinds = {f.__name__: f for f in (models, methods, presets, regimes, datasets, scales, figures)}
+    kinds = {f.__name__: f for f in (models, methods, presets, groups, regimes, datasets, scales,
+                                     figures)}
     if what not in kinds:
         raise unknown_name("list", what, kinds)
     rows = kinds[what]()
+    if isinstance(rows, str):
+        typer.echo(rows)
+        return
     wide = max(map(len, rows))
     for name, text in rows.items():
         typer.echo(f"{name:{wide}}  {text}")
@@ -204,38 +288,99 @@ def summary_line(thing: Any) -> str:
 
 @app.command()
 def results(
-    study: Annotated[str | None, typer.Argument(
-        help="Name of a study, or how it begins; without one, all are listed.")] = None,
+    studies: Annotated[list[str] | None, typer.Argument(
+        metavar="[STUDY ...]",
+        help="Names of studies, or how they begin; without one, all are listed.")] = None,
     store: StoreOption = "runs",
-    format: Annotated[str, typer.Option(help="table, csv or latex.")] = "table",
+    format: Annotated[str, typer.Option(help="table, csv, latex, parquet or ledger.")] = "table",
+    out: Annotated[Path | None, typer.Option(help="Write to this file instead.")] = None,
 ) -> None:
-    """Show stored results: the table and verdict of a study, also while it runs."""
+    """Show stored results: tables and verdicts of studies, also while they run.
+
+    Examples:
+
+    rethinklab results l1-vgg16
+
+    rethinklab results l1-vgg16 slimming-vgg19 --format latex (one table, a row a study)
+
+    rethinklab results --format parquet --out all.parquet (every trial in the store)
+    """
+    from rethinklab.experiments.results import stored_results
+    from rethinklab.experiments.store import Store
+
+    if format not in FORMATS:
+        raise unknown_name("format", format, FORMATS)
+    place = Store(store, create=False)
+    names = place.studies()
+    if not studies and (format in ("table", "ledger") or not names):
+        typer.echo("\n".join(names) if names else "No study is stored here yet.")
+        return
+    found = [stored_results(name, place) for name in studies or names]
+    if format == "parquet":
+        if out is None:
+            raise ConfigError("format parquet is no text; say where to with --out FILE.parquet.")
+        whole_frame(found).to_parquet(out, index=False)
+    elif out is not None:
+        out.write_text(formatted(found, format) + "\n")
+    else:
+        typer.echo(formatted(found, format))
+
+
+FORMATS = ("table", "csv", "latex", "parquet", "ledger")
+
+
+def formatted(found: Sequence[Results], format: str) -> str:
+    """Results as tables with verdicts, as CSV of every trial, as one LaTeX table, or what the
+    trials cost in all."""
+    from rethinklab.experiments.tables import paper_latex
+
+    if format == "csv":
+        return str(whole_frame(found).to_csv(index=False, lineterminator="\n")).rstrip()
+    if format == "latex":
+        return paper_latex(found)
+    if format == "ledger":
+        return "\n\n".join(f"{one.name}\n{one.ledger().to_string(float_format='{:,.1f}'.format)}"
+                           for one in found)
+    return "\n\n".join(map(str, found))
+
+
+def whole_frame(found: Sequence[Results]) -> pd.DataFrame:
+    """Every trial of every study as one table."""
+    import pandas as pd
+
+    return pd.concat([one.to_frame() for one in found], ignore_index=True)
+
+
+@app.command()
+def compare(
+    first: Annotated[str, typer.Argument(help="A study, or how its name begins.")],
+    second: Annotated[str, typer.Argument(help="Another, such as the same with a control.")],
+    regime: Annotated[str, typer.Option(help="Regime of the first.")] = "finetune",
+    other: Annotated[str | None, typer.Option(
+        help="Regime of the second. [default: the same]")] = None,
+    store: StoreOption = "runs",
+) -> None:
+    """Compare two studies, paired by seed: a method against another, or against its control.
+
+    Example: rethinklab compare l1-vgg16 random-vgg16 --regime finetune
+    """
     from rethinklab.experiments.results import stored_results
     from rethinklab.experiments.store import Store
 
     place = Store(store, create=False)
-    if study is None:
-        names = place.studies()
-        typer.echo("\n".join(names) if names else "No study is stored here yet.")
-        return
-    typer.echo(formatted(stored_results(study, place), format))
+    a, b = (stored_results(name, place) for name in (first, second))
+    typer.echo(str(a.against(b, regime, other)))
 
 
-def formatted(found: Results, format: str) -> str:
-    """Results as a table with verdicts, as CSV of every trial, or as a LaTeX table."""
-    if format == "table":
-        return str(found)
-    if format == "csv":
-        return found.to_csv().rstrip()
-    if format == "latex":
-        return str(found.table().to_latex(index=False, escape=True,
-                                          caption=escape_latex(found.label))).rstrip()
-    raise unknown_name("format", format, ["table", "csv", "latex"])
+@app.command()
+def status(study: Annotated[str | None, typer.Argument(
+               help="A study, or how its name begins. [default: all that are not done]")] = None,
+           store: StoreOption = "runs") -> None:
+    """What runs, where, and how long it has to go, also in other processes and on other nodes."""
+    from rethinklab.experiments.progress import status as find_status
+    from rethinklab.experiments.store import Store
 
-
-def escape_latex(text: str) -> str:
-    """Text with the characters that mean something to LaTeX made harmless."""
-    return re.sub(r"([&%$#_{}])", r"\\\1", text)
+    typer.echo(str(find_status(Store(store, create=False), study)))
 
 
 @app.command()
@@ -297,48 +442,6 @@ def lab(options: Annotated[list[str] | None, typer.Argument(
     if importlib.util.find_spec("jupyterlab") is None:
         raise ConfigError("jupyterlab is not installed; pip install jupyterlab.")
     os.execv(sys.executable, [sys.executable, "-m", "jupyterlab", str(folder), *(options or [])])
-
-
-def parse_seeds(text: str | None) -> int | list[int] | None:
-    """A count ("5") or a list ("0,3,7")."""
-    if text is None:
-        return None
-    try:
-        numbers = [int(part) for part in text.split(",")]
-    except ValueError as error:
-        raise ConfigError(f"seeds {text!r} must be a count such as 5 or a list such as 0,3,7."
-                          ) from error
-    return numbers if "," in text else numbers[0]
-
-
-def parse_target(text: str) -> Any:
-    """A ratio, JSON with layers, or a published name."""
-    if text.lstrip().startswith("{"):
-        try:
-            return json.loads(text)
-        except ValueError as error:
-            raise ConfigError(f"target {text!r} is not valid JSON ({error}).") from error
-    if text.isdigit() and text not in ("0", "1"):
-        return text  # the name of a published target, such as ThiNet's 30
-    try:
-        return float(text)
-    except ValueError:
-        return text
-
-
-def parse_options(texts: list[str]) -> dict[str, Any]:
-    """{"NAME": value} from "NAME=VALUE", the value read as JSON where it is such."""
-    options: dict[str, Any] = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not equals or not name:
-            raise ConfigError(f"option {text!r} must have the form NAME=VALUE, for example "
-                              "strength=0.001.")
-        try:
-            options[name] = json.loads(value)
-        except ValueError:
-            options[name] = value
-    return options
 
 
 def main() -> None:

@@ -55,7 +55,7 @@ def test_environment_yml_is_a_door_to_the_one_dependency_list():
     pip = next(entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict))
     assert pip == ["-e .[dev]"]
     assert conda == [f"python{project['requires-python']}", "pip"]
-    assert {"dev", "ray", "slurm"} == set(project["optional-dependencies"])
+    assert {"dev", "ray", "slurm", "tensorboard"} == set(project["optional-dependencies"])
     required = {re.split(r"[<>=\[ ]", line)[0] for line in
                 project["dependencies"] + project["optional-dependencies"]["dev"]}
     assert required >= {"torch", "torchvision", "jupyterlab", "matplotlib", "seaborn", "pandas",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pandas as pd
@@ -245,3 +246,16 @@ def test_results_of_several_shares_survive_a_csv(done, tmp_path):
     results.save(tmp_path / "r.csv")
     assert str(rl.Results.load(tmp_path / "r.csv")) == str(results)
     assert stored_results(study.name, store).regimes == results.regimes
+
+
+def test_a_study_of_fewer_images_is_another_study_on_a_part_of_them(images):
+    whole = study_of(images)
+    few = replace(whole, images=10)
+    assert few.name != whole.name
+    assert len(few.load().train) == 10
+    every = {row.numpy().tobytes() for row in whole.load().train.pixels}
+    assert all(row.numpy().tobytes() in every for row in few.load().train.pixels)
+    assert few.load().test.pixels.equal(whole.load().test.pixels)
+    assert replace(whole, images=10**6).load().fingerprint == whole.load().fingerprint
+    with pytest.raises(ConfigError, match="images 0"):
+        replace(whole, images=0)

@@ -44,14 +44,16 @@ def check_dataset(name: str) -> str:
 
 
 def load_data(name: str, *, root: str | Path | None = None, size: int | None = None,
-              seed: int = 0, hold_out: float | None = None) -> ImageData:
+              seed: int = 0, hold_out: float | None = None,
+              images: int | None = None) -> ImageData:
     """Load a classification task as uint8 tensors; "imagenet:PATH" gives a `StreamedData`, which
     offers the same to training, testing and pruning and leaves the images in their files.
 
     name: "digits", "cifar10", "cifar100", "folder:PATH" or "imagenet:PATH". root: where CIFAR
     lies or is downloaded to (else $RETHINKLAB_DATA, else ~/.cache/rethinklab/data). size: side in
     pixels, for a folder or imagenet. seed: of the split of a folder that has no test part.
-    hold_out: this share of the training images takes the place of the test images.
+    hold_out: this share of the training images takes the place of the test images. images: at
+    most so many training images, a random part.
     Raises ConfigError for an unknown name, DataError where images are missing or unreadable.
     """
     kind, _, path = check_dataset(name).partition(":")
@@ -63,4 +65,6 @@ def load_data(name: str, *, root: str | Path | None = None, size: int | None = N
                           "their own.")
     else:
         data = loader(root=root)
+    if images is not None and images < len(data.train):
+        data = data.subset(train=images)
     return data.hold_out(hold_out) if hold_out else data

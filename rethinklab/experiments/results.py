@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from rethinklab.analysis.ledger import Ledger
-from rethinklab.analysis.statistics import PairedComparison, compare_paired
+from rethinklab.analysis.mcnemar import McNemar, mcnemar
+from rethinklab.analysis.statistics import PairedComparison, compare_family, compare_paired
 from rethinklab.errors import ConfigError, StoreError, unknown_name
+from rethinklab.experiments.stages import load_correctness
 from rethinklab.experiments.store import Store
 from rethinklab.experiments.study import Study
 from rethinklab.trainers.regimes import UNPRUNED, find_regime, regime_order, regime_title
@@ -24,14 +26,16 @@ class Results:
     """One row a trial in `frame`; accuracies there are fractions, here percentage points.
 
     margin: of equivalence, as the study declared it. label: what tables and figures say about
-    where the numbers are from: scale, data, device, seeds.
+    where the numbers are from: scale, data, device, seeds. store: where the trials' files are;
+    None for results that were read from a table.
     """
 
-    def __init__(self, frame: pd.DataFrame, margin: float, label: str, name: str = "") -> None:
+    def __init__(self, frame: pd.DataFrame, margin: float, label: str, name: str = "",
+                 store: Store | None = None) -> None:
         known = sorted(set(frame["regime"]), key=regime_order)
         frame = frame.assign(regime=pd.Categorical(frame["regime"], known, ordered=True))
         self.frame = frame.sort_values(["regime", "seed"]).reset_index(drop=True)
-        self.margin, self.label, self.name = margin, label, name
+        self.margin, self.label, self.name, self.store = margin, label, name, store
 
     @property
     def regimes(self) -> list[str]:
@@ -61,24 +65,83 @@ class Results:
         table.index = pd.Index([str(regime) for regime in table.index], name="regime")
         return table
 
-    def compare(self, a: str, b: str, margin: float | None = None) -> PairedComparison:
-        """Regime `a` minus regime `b`, paired by seed; print it for the verdict in words."""
-        first, second = self.accuracies(a), self.accuracies(b)
-        pairs = first.index.intersection(second.index)
-        if len(pairs) == 0:
-            raise ConfigError(f"{a} and {b} have no seed in common to compare.")
-        return compare_paired(list(first[pairs]), list(second[pairs]),
-                              margin=self.margin if margin is None else margin,
-                              names=(regime_title(a), regime_title(b)))
+    def compare(self, a: str, b: str, margin: float | None = None,
+                claim: str = "difference") -> PairedComparison:
+        """Regime `a` minus regime `b`, paired by seed; print it for the verdict in words.
+
+        claim: "difference", or "non-inferiority" where the question, asked before the results
+        were seen, is whether `a` is not worse than `b` by the margin.
+        """
+        return self._family([(a, b)], margin, claim)[0]
+
+    def against(self, other: Results, regime: str, other_regime: str | None = None,
+                margin: float | None = None) -> PairedComparison:
+        """A regime here minus one of another study, paired by seed: one method against another, or
+        against its control. Raises ConfigError where they have no seed in common."""
+        there = other_regime or regime
+        first, second = paired(self.accuracies(regime), other.accuracies(there), regime, there)
+        names = (f"{regime_title(regime)} ({self._method})",
+                 f"{regime_title(there)} ({other._method})")
+        return compare_paired(first, second, margin=self.margin if margin is None else margin,
+                              names=names)
 
     def verdicts(self) -> list[PairedComparison]:
         """The study's question: each regime with new weights against the one that inherits most:
-        fine-tuned, else the winning ticket, else as pruned."""
+        fine-tuned, else the winning ticket, else as pruned. They are one family, and what is
+        claimed of each is adjusted for their number."""
         inheriting = next((r for r in ("finetune", "ticket", "pruned") if r in self.regimes), None)
         if inheriting is None:
             return []
-        return [self.compare(regime, inheriting) for regime in self.regimes
-                if regime != UNPRUNED and find_regime(regime).start == "new"]
+        return self._family([(regime, inheriting) for regime in self.regimes
+                             if regime != UNPRUNED and find_regime(regime).start == "new"])
+
+    def _family(self, pairs: Sequence[tuple[str, str]], margin: float | None = None,
+                claim: str = "difference") -> list[PairedComparison]:
+        family = []
+        for a, b in pairs:
+            values = paired(self.accuracies(a), self.accuracies(b), a, b)
+            family.append((regime_title(a), regime_title(b), *values))
+        return compare_family(family, margin=self.margin if margin is None else margin,
+                              claim=claim) if family else []
+
+    def mcnemar(self, a: str, b: str) -> list[McNemar]:
+        """Regime `a` against regime `b` image by image, one comparison a seed, from which test
+        images each network got right. Raises ConfigError where that is not stored."""
+        if self.store is None:
+            raise ConfigError("which images were right is in the store, and these results were "
+                              "read from a table; use rl.run or the study's name.")
+        found = []
+        seeds = self.accuracies(a).index.intersection(self.accuracies(b).index)
+        for seed in seeds:
+            right = [self._correct(regime, seed) for regime in (a, b)]
+            names = (f"{regime_title(a)}, seed {seed}", f"{regime_title(b)}, seed {seed}")
+            found.append(mcnemar(*right, names=names))
+        return found
+
+    def _correct(self, regime: str, seed: int) -> Any:
+        rows = self.frame[(self.frame["regime"] == regime) & (self.frame["seed"] == seed)]
+        assert self.store is not None
+        right = load_correctness(self.store.root / "stages" / rows["address"].iloc[0])
+        if right is None:
+            raise ConfigError(f"{regime_title(regime)} of seed {seed} was run before the kit "
+                              "stored which images are right; run it in a new store.")
+        return right.numpy()
+
+    def ledger(self) -> pd.DataFrame:
+        """What a trial of each regime cost in all, everything that it rests on included: a row per
+        regime with the means of epochs, training images, multiply-adds of forward and backward
+        passes, passes over calibration images, and seconds."""
+        columns = [c for c in self.frame if c.startswith("spent_")]
+        if not columns:
+            raise ConfigError("these results are from before the kit kept a ledger; run the study "
+                              "in a new store.")
+        table = self.frame.groupby("regime", observed=True)[columns].mean()
+        table.index = pd.Index([str(regime) for regime in table.index], name="regime")
+        return table.rename(columns=lambda name: name.removeprefix("spent_"))
+
+    @property
+    def _method(self) -> str:
+        return str(self.frame["method"].iloc[0]) if "method" in self.frame else self.name
 
     def notes(self) -> list[str]:
         """What a reader must know before believing the verdicts."""
@@ -121,19 +184,28 @@ class Results:
         return f"{self.table().to_html(index=False, border=0)}<p><em>{self.label}</em></p>{words}"
 
     def save(self, path: Any) -> None:
-        """Write `to_csv()` to a file, for `Results.load`."""
-        Path(path).write_text(self.to_csv())
+        """Write `to_frame()` to a file, for `Results.load`: Parquet where the name ends in
+        .parquet, else CSV."""
+        if Path(path).suffix == ".parquet":
+            self.to_frame().to_parquet(path, index=False)
+        else:
+            Path(path).write_text(self.to_csv())
+
+    def to_frame(self) -> pd.DataFrame:
+        """The frame with study, margin and label repeated in columns: all there is to tell."""
+        return self.frame.assign(regime=self.frame["regime"].astype(str), study=self.name,
+                                 margin=self.margin, label=self.label)
 
     def to_csv(self) -> str:
-        """The frame as CSV text, with study, margin and label repeated in columns."""
-        whole = self.frame.assign(study=self.name, margin=self.margin, label=self.label)
-        return str(whole.to_csv(index=False, lineterminator="\n"))
+        """`to_frame()` as CSV text."""
+        return str(self.to_frame().to_csv(index=False, lineterminator="\n"))
 
     @classmethod
     def load(cls, path: Any) -> Results:
         """Results that `save` wrote. Raises ConfigError where the file is not such a one."""
         try:
-            frame = pd.read_csv(path)
+            frame = (pd.read_parquet(path) if Path(path).suffix == ".parquet" else
+                     pd.read_csv(path))
         except (OSError, ValueError) as error:
             raise ConfigError(f"{path} cannot be read as a table of results ({error}).") from error
         lacking = {*NUMBERS, "regime", "study", "label"} - set(frame.columns)
@@ -152,6 +224,14 @@ class Results:
                    str(frame["label"].iloc[0]), str(frame["study"].iloc[0]))
 
 
+def paired(first: pd.Series, second: pd.Series, a: str, b: str) -> tuple[list[float], list[float]]:
+    """The values of the seeds that both have. Raises ConfigError where there is none."""
+    seeds = first.index.intersection(second.index)
+    if len(seeds) == 0:
+        raise ConfigError(f"{a} and {b} have no seed in common to compare.")
+    return list(first[seeds]), list(second[seeds])
+
+
 def collect(study: Study, store: Store, addresses: Iterable[str]) -> Results:
     """The results at those addresses that are stored already."""
     rows = [row for row in map(store.read_address, sorted(set(addresses))) if row]
@@ -164,7 +244,8 @@ def collect(study: Study, store: Store, addresses: Iterable[str]) -> Results:
             warnings.warn(f"the trials of {study.name} were run with different {column} ({found}), "
                           "whose rounding differs; pairs may be less alike than their seeds.",
                           stacklevel=2)
-    return Results(frame, float(study.margin or 0), label(study, frame), study.name)
+    return Results(frame, float(study.margin or 0), label(study, frame), study.name,
+                   store)
 
 
 def origin(study: Study) -> dict[str, str]:

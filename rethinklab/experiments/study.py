@@ -23,6 +23,7 @@ from rethinklab.pruners import (
     make_pruner,
     method_digest,
 )
+from rethinklab.pruners.options import check_whole
 from rethinklab.seeds import check_seed
 from rethinklab.trainers.loop import PRECISIONS, check_fit
 from rethinklab.trainers.recipe import LARGEST, Recipe
@@ -43,10 +44,11 @@ class Study:
     instead. margin: within how many percentage points two regimes count as equivalent, declared
     before the results are seen. root, size: where the images are and their side, as `load_data`
     takes them. hold_out: a share of the training images that takes the place of the test images,
-    for making choices without looking at those. lrs: {regime: initial learning rate}, for those
-    that are to have another than their rule gives. pruned_model: a registered network that stands
-    for the pruned one, as it was published; it is trained from scratch, and method and target
-    only say where it is from. preset: the row of the paper that the study repeats, if any.
+    for making choices without looking at those. images: at most so many training images, a random
+    part, for a look at a large network in little time. lrs: {regime: initial learning rate}, for
+    those that are to have another than their rule gives. pruned_model: a registered network that
+    stands for the pruned one, as it was published; it is trained from scratch, and method and
+    target only say where it is from. preset: the row of the paper that the study repeats, if any.
     Raises ConfigError or PlanError for a name or value that cannot be used.
     """
 
@@ -66,6 +68,7 @@ class Study:
     root: str | None = None
     size: int | None = None
     hold_out: float | None = None
+    images: int | None = None
     lrs: Mapping[str, float] = field(default_factory=dict)
     pruned_model: str | None = None
     preset: str = ""
@@ -96,6 +99,8 @@ class Study:
             value = getattr(self, name)
             if value is not None and not (isinstance(value, (int, float)) and 0 < value <= high):
                 raise ConfigError(f"{name} {value!r} must be a number above 0, at most {high}.")
+        if self.images is not None:
+            check_whole("images", self.images, 1)
         if "num_classes" in self.model_options or "width" in self.model_options:
             raise ConfigError("model_options cannot hold num_classes, which the data tells, nor "
                               "width, which is an option of its own.")
@@ -202,7 +207,7 @@ class Study:
         name given before they existed stays what it was."""
         content = asdict(self)
         content.pop("preset")
-        for name in ("hold_out", "lrs", "pruned_model"):
+        for name in ("hold_out", "images", "lrs", "pruned_model"):
             if not content[name]:
                 content.pop(name)
         return {**content, "recipe": self.large_recipe.identity()}
@@ -215,7 +220,8 @@ class Study:
     def source(self) -> dict[str, Any]:
         """The arguments of `load_data`."""
         return {"name": self.dataset, "root": self.root, "size": self.size,
-                **({"hold_out": self.hold_out} if self.hold_out else {})}
+                **({"hold_out": self.hold_out} if self.hold_out else {}),
+                **({"images": self.images} if self.images else {})}
 
     def trials(self, data: ImageData) -> list[Trial]:
         """All cells: for each seed the unpruned network, then each regime."""

@@ -1,0 +1,141 @@
+"""What results offer beyond a table: families of claims, image by image, cost, other studies."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+from image_folders import write_images
+from safetensors.torch import load_file
+from test_study import run
+
+import rethinklab as rl
+from rethinklab.analysis.mcnemar import mcnemar
+from rethinklab.analysis.statistics import compare_family, compare_paired
+from rethinklab.errors import ConfigError
+from rethinklab.experiments.recorded import own_results
+from rethinklab.experiments.results import stored_results
+
+RECIPE = rl.Recipe(epochs=1, lr=0.02, batch_size=16)
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    root = tmp_path_factory.mktemp("images")
+    write_images(root / "train", {"dark": 20, "light": 22})
+    write_images(root / "test", {"dark": 10, "light": 11}, seed=1)
+    return f"folder:{root}"
+
+
+def study_of(images, **changes):
+    return rl.Study(**{"dataset": images, "model": "vgg11", "width": 0.0625, "target": 0.5,
+                       "seeds": 3, "recipe": RECIPE, **changes})
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return rl.Store(tmp_path_factory.mktemp("store") / "runs")
+
+
+@pytest.fixture(scope="module")
+def results(images, store):
+    return run(study_of(images, preset="l1-vgg16-cifar10"), store)
+
+
+def test_verdicts_are_one_family(results):
+    found = results.verdicts()
+    assert [c.a for c in found] == ["Scratch-E", "Scratch-B"]
+    pairs = [(c.a, c.b, list(results.accuracies(name)), list(results.accuracies("finetune")))
+             for c, name in zip(found, ("scratch-e", "scratch-b"), strict=True)]
+    assert [str(c) for c in found] == [str(c) for c in compare_family(pairs, margin=results.margin)]
+    assert {c.family for c in found} == {2}
+    assert results.compare("scratch-e", "finetune").family == 1
+
+
+def test_non_inferiority_is_asked_for(results):
+    found = results.compare("scratch-b", "finetune", claim="non-inferiority")
+    assert found.verdict in ("not inferior", "not decided")
+    with pytest.raises(ConfigError, match="claim"):
+        results.compare("scratch-b", "finetune", claim="superiority")
+
+
+def test_image_by_image_is_from_the_stored_correctness(results, store):
+    found = results.mcnemar("scratch-e", "finetune")
+    assert len(found) == 3
+    rows = results.frame.set_index(["regime", "seed"])
+    for seed, one in enumerate(found):
+        right = [load_file(store.root / "stages" / rows.loc[(regime, seed), "address"]
+                           / "correct.safetensors")["correct"].numpy()
+                 for regime in ("scratch-e", "finetune")]
+        by_hand = mcnemar(*right)
+        assert (one.only_a, one.only_b, one.p) == (by_hand.only_a, by_hand.only_b, by_hand.p)
+        gap = rows.loc[("scratch-e", seed), "test_accuracy"] - rows.loc[
+            ("finetune", seed), "test_accuracy"]
+        assert one.difference == pytest.approx(100 * gap)
+
+
+def test_a_table_has_no_images_and_says_so(results, tmp_path):
+    results.save(tmp_path / "r.csv")
+    with pytest.raises(ConfigError, match="read from a table"):
+        rl.Results.load(tmp_path / "r.csv").mcnemar("scratch-e", "finetune")
+
+
+def test_a_result_from_before_correctness_was_stored_is_named(results, store, images, tmp_path):
+    place = rl.Store(tmp_path / "runs")
+    found = run(study_of(images, seeds=1), place)
+    address = found.frame.set_index("regime").loc["scratch-e", "address"]
+    (place.root / "stages" / address / "correct.safetensors").unlink()
+    with pytest.raises(ConfigError, match="Scratch-E of seed 0 was run before"):
+        found.mcnemar("scratch-e", "finetune")
+
+
+def test_another_study_is_compared_by_seed(results, images, store):
+    control = run(study_of(images, method="random", method_options={"of": "l1"}, seeds=[1, 2, 5]),
+                  store)
+    found = results.against(control, "finetune")
+    first, second = (list(r.accuracies("finetune")[[1, 2]]) for r in (results, control))
+    expected = compare_paired(first, second, margin=results.margin,
+                              names=("Fine-tuned (l1)", "Fine-tuned (random)"))
+    assert str(found) == str(expected)
+    alone = run(study_of(images, method="random", method_options={"of": "l1"}, seeds=[7]), store)
+    with pytest.raises(ConfigError, match="no seed in common"):
+        results.against(alone, "finetune")
+
+
+def test_the_ledger_has_a_row_a_regime(results):
+    table = results.ledger()
+    assert list(table.index) == ["unpruned", "finetune", "scratch-e", "scratch-b"]
+    assert table.loc["finetune", "epochs"] == 2
+    assert (table["backward_macs"] == 2 * table["forward_macs"]).all()
+
+
+def test_parquet_holds_what_csv_holds(results, tmp_path):
+    results.save(tmp_path / "r.parquet")
+    results.save(tmp_path / "r.csv")
+    whole = pd.read_parquet(tmp_path / "r.parquet")
+    assert whole["test_accuracy"].tolist() == results.frame["test_accuracy"].tolist()
+    again = rl.Results.load(tmp_path / "r.parquet")
+    assert str(again) == str(results) == str(rl.Results.load(tmp_path / "r.csv"))
+
+
+def test_results_are_there_while_the_study_still_runs(images, tmp_path):
+    study, store = study_of(images), rl.Store(tmp_path / "runs")
+    trials = study.trials(study.load())
+    store.save_study(study.name, {"study": study.to_dict(), "addresses": {
+        f"{t.seed}/{t.regime}": t.address for t in trials}})
+    with pytest.raises(ConfigError, match=r"no trial of .* is stored"):
+        stored_results(study.name, store)
+    for trial in trials[:3]:
+        rl.run_one(trial, store, "cpu")
+    found = stored_results(study.name, store)
+    assert len(found.frame) == 3
+    assert "Unpruned" in str(found)
+
+
+def test_own_results_of_presets_are_found_in_a_store_and_in_tables(results, store, tmp_path):
+    results.save(tmp_path / "table.csv")
+    both = own_results(store.root, tmp_path)
+    assert len(both) == 2 * 4
+    assert set(both["preset"]) == {"l1-vgg16-cifar10"}
+    row = both[both["regime"] == "finetune"].iloc[0]
+    assert row["mean"] == pytest.approx(results.summary().loc["finetune", "mean"])
+    assert own_results(tmp_path / "nowhere", tmp_path)["n"].tolist() == [3] * 4
