@@ -8,16 +8,22 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from image_folders import write_images
 from torch import nn
 from torchvision.transforms import v2
 
+import rethinklab as rl
+from rethinklab.data import batches as batches_module
+from rethinklab.data import streamed
 from rethinklab.data.batches import (
     TrainingBatches,
     balanced_sample,
     batch_bounds,
     calibration_batch,
     crop,
+    part_bounds,
     plain_batches,
+    training_batches,
 )
 from rethinklab.errors import ConfigError
 from rethinklab.trainers.evaluate import score
@@ -162,3 +168,73 @@ def test_a_calibration_batch_is_plain_training_images(small):
 def test_a_calibration_batch_of_too_many_images_is_an_error(small, count):
     with pytest.raises(ConfigError, match="cannot take"):
         calibration_batch(small, count)
+
+
+@given(start=st.integers(0, 50), count=st.integers(0, 70), processes=st.integers(1, 9))
+def test_parts_follow_one_another_and_differ_by_at_most_one_image(start, count, processes):
+    parts = [range(*part_bounds(start, start + count, (number, processes)))
+             for number in range(processes)]
+    assert [image for part in parts for image in part] == list(range(start, start + count))
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+@given(size=st.integers(2, 60), processes=st.integers(2, 7), group=st.integers(1, 3))
+def test_parts_of_a_batch_make_up_the_batch(small, size, processes, group):
+    data = replace(small, pad=2, flip=True)
+    shared = [TrainingBatches(data, size, 3, group, (number, processes)).epoch(1)
+              for number in range(processes)]
+    for (images, labels), *parts in zip(TrainingBatches(data, size, 3).epoch(1), *shared,
+                                        strict=True):
+        assert torch.equal(torch.cat([part for part, _ in parts]), images)
+        assert torch.equal(torch.cat([part for _, part in parts]), labels)
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
+    root = tmp_path_factory.mktemp("tree")
+    for name in ("train", "val"):
+        write_images(root / name, {"cat": 5, "dog": 6})
+    return replace(rl.load_data(f"imagenet:{root}", size=16), workers=0)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_each_process_reads_its_own_files_only(tree, monkeypatch, workers):
+    read = []
+    reader = streamed.open_rgb
+    monkeypatch.setattr(streamed, "open_rgb", lambda path: read.append(path) or reader(path))
+    whole = list(training_batches(tree, 4, 1).epoch(0))  # 4, 4 and 3 images
+    read.clear()
+    shared = []
+    for number in range(4):
+        task = replace(tree, workers=workers)
+        shared.append(list(training_batches(task, 4, 1, (number, 4)).epoch(0)))
+    if not workers:
+        assert len(read) == len(set(read)) == 11
+    assert sorted(len(part[-1][1]) for part in shared) == [0, 1, 1, 1]
+    for (images, labels), *parts in zip(whole, *shared, strict=True):
+        assert torch.equal(torch.cat([part for part, _ in parts]), images)
+        assert torch.equal(torch.cat([part for _, part in parts]), labels)
+
+
+def test_processes_take_turns_at_whole_test_batches(tree, small, monkeypatch):
+    monkeypatch.setattr(batches_module, "STREAMED", 2)
+    monkeypatch.setitem(batches_module.TESTED, "cpu", 20)
+    for task in (tree, small):
+        whole = list(batches_module.test_batches(task, "cpu"))
+        assert len(whole) == 6
+        shares = [list(batches_module.test_batches(task, "cpu", (number, 4)))
+                  for number in range(4)]
+        assert [len(share) for share in shares] == [2, 2, 1, 1]
+        for number, (images, labels) in enumerate(whole):
+            own = shares[number % 4][number // 4]
+            assert torch.equal(own[0], images)
+            assert torch.equal(own[1], labels)
+
+
+def test_processes_on_one_machine_share_its_cores(monkeypatch):
+    monkeypatch.setattr(streamed.os, "sched_getaffinity", lambda process: range(24), raising=False)
+    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+    assert streamed.default_workers() == 16
+    for processes, workers in ((2, 12), (8, 3), (64, 1)):
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))
+        assert streamed.default_workers() == workers

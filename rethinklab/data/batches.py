@@ -3,7 +3,7 @@
 Crop, flip and normalisation are tensor operations on whole batches, on the device. The random
 numbers of an epoch are drawn on the CPU and moved over once, so that an epoch is the same on
 every device and no step waits for a transfer. How the batches of a task come, from memory or
-from files, is decided here and nowhere else.
+from files, whole or in parts, is decided here and nowhere else.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from rethinklab.errors import ConfigError
 from rethinklab.seeds import generator
 
 Batch = tuple[Tensor, Tensor]
+Part = tuple[int, int]  # the number of a process, and how many share every batch
+WHOLE = (0, 1)
 GROUPED = 64  # batches augmented at once on a GPU, whose kernels are then worth their start
 GROUPED_VALUES = 2**24  # at most so many bytes of pixels at once
 STREAMED = 250  # images in a test batch that is read from files
@@ -41,6 +43,17 @@ def batch_bounds(count: int, batch_size: int) -> list[tuple[int, int]]:
         (start, _), (_, end) = bounds[-2:]
         bounds[-2:] = [(start, end)]
     return bounds
+
+
+def part_bounds(start: int, end: int, part: Part) -> tuple[int, int]:
+    """Start and end of what a process has of the images from `start` to before `end`.
+
+    The parts follow one another, differ by at most one image, and are empty where images are
+    fewer than processes.
+    """
+    number, processes = part
+    count = end - start
+    return start + count * number // processes, start + count * (number + 1) // processes
 
 
 class Normalise:
@@ -65,12 +78,13 @@ class TrainingBatches:
     """The training images of a task, shuffled and augmented anew each epoch by (seed, epoch).
 
     group: how many batches are augmented at once, which changes speed and memory and no image;
-    by default one on a CPU and as many as is useful on a GPU.
+    by default one on a CPU and as many as is useful on a GPU. part: of several processes, each
+    forms the same batches and keeps its part.
     """
 
     def __init__(self, data: ImageData, batch_size: int, seed: int,
-                 group: int | None = None) -> None:
-        self.data, self.seed = data, seed
+                 group: int | None = None, part: Part = WHOLE) -> None:
+        self.data, self.seed, self.part = data, seed, part
         self.bounds = batch_bounds(len(data.train), batch_size)
         self.pixels = _channels_last(data.train)
         self.normalise = Normalise(data, self.pixels.device)
@@ -83,7 +97,8 @@ class TrainingBatches:
         return len(self.bounds)
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
-        """Float32 (B, C, H, W) and int64 (B,) on the data's device, every image once."""
+        """Float32 (B, C, H, W) and int64 (B,) on the data's device; every image is once in one of
+        the parts."""
         count, device, pad = len(self.data.train), self.pixels.device, self.data.pad
         order = torch.randperm(count, generator=generator(self.seed, "order", epoch)).to(device)
         draws = generator(self.seed, "augment", epoch)
@@ -104,7 +119,8 @@ class TrainingBatches:
                 pixels[chosen] = pixels.index_select(0, chosen).flip(2)
             images = self.normalise(pixels)
             labels = self.data.train.labels.index_select(0, index)
-            for first, last in group:
+            for bounds in group:
+                first, last = part_bounds(*bounds, self.part)
                 yield images[first - start : last - start], labels[first - start : last - start]
 
 
@@ -124,21 +140,27 @@ def crop(pixels: Tensor, top: Tensor, left: Tensor, pad: int) -> Tensor:
     return rows.view(count, height, width, channels)
 
 
-def plain_batches(data: ImageData, images: Images,
-                  batch_size: int = 500) -> Iterator[Batch]:
-    """`images` in order, normalised as `data` says and nothing else."""
+def plain_batches(data: ImageData, images: Images, batch_size: int = 500,
+                  part: Part = WHOLE) -> Iterator[Batch]:
+    """`images` in order, normalised as `data` says and nothing else; of several processes, each
+    has the batches of its turn."""
     normalise = Normalise(data, images.pixels.device)
-    for start in range(0, len(images), batch_size):
-        part = Images(images.pixels[start : start + batch_size],
-                      images.labels[start : start + batch_size])
-        yield normalise(_channels_last(part)), part.labels
+    number, processes = part
+    for start in range(number * batch_size, len(images), processes * batch_size):
+        batch = Images(images.pixels[start : start + batch_size],
+                       images.labels[start : start + batch_size])
+        yield normalise(_channels_last(batch)), batch.labels
 
 
 class StreamedBatches:
-    """The training images of a task on disk, shuffled and augmented anew by (seed, epoch)."""
+    """The training images of a task on disk, shuffled and augmented anew by (seed, epoch).
 
-    def __init__(self, data: StreamedData, batch_size: int, seed: int) -> None:
-        self.data, self.seed = data, seed
+    part: of several processes, each reads the files of its part of every batch only.
+    """
+
+    def __init__(self, data: StreamedData, batch_size: int, seed: int,
+                 part: Part = WHOLE) -> None:
+        self.data, self.seed, self.part = data, seed, part
         self.bounds = batch_bounds(len(data.train), batch_size)
         self.normalise = Normalise(data, data.device)
 
@@ -146,10 +168,12 @@ class StreamedBatches:
         return len(self.bounds)
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
-        """Float32 (B, C, H, W) and int64 (B,) on the data's device, every image once."""
+        """Float32 (B, C, H, W) and int64 (B,) on the data's device; every image is once in one of
+        the parts."""
         draws = generator(self.seed, "order", epoch)
         order = torch.randperm(len(self.data.train), generator=draws).tolist()
-        chosen = [order[start:end] for start, end in self.bounds]
+        own = (part_bounds(start, end, self.part) for start, end in self.bounds)
+        chosen = [order[start:end] for start, end in own]
         for pixels, labels in read_batches(self.data, self.data.train, chosen, (self.seed, epoch)):
             yield self.normalise(pixels), labels
 
@@ -162,9 +186,11 @@ def _plain_stream(data: StreamedData, images: FileImages,
 
 
 class Batches(Protocol):
-    """What a training run goes through."""
+    """What a training run goes through. bounds: start and end of each batch in the epoch's order,
+    as it is before the processes share it."""
 
     data: Any
+    bounds: list[tuple[int, int]]
 
     def __len__(self) -> int:
         """Batches of an epoch."""
@@ -173,21 +199,29 @@ class Batches(Protocol):
         """The batches of one epoch, counted from 0."""
 
 
-def training_batches(data: AnyData, batch_size: int, seed: int) -> Batches:
-    """Shuffled, augmented batches of the training images, on the data's device."""
+def training_batches(data: AnyData, batch_size: int, seed: int, part: Part = WHOLE) -> Batches:
+    """A process's part of shuffled, augmented batches of the training images, on the data's
+    device."""
     if isinstance(data, StreamedData):
-        return StreamedBatches(data, batch_size, seed)
-    return TrainingBatches(data, batch_size, seed)
+        return StreamedBatches(data, batch_size, seed, part)
+    return TrainingBatches(data, batch_size, seed, part=part)
 
 
-def test_batches(data: AnyData, device: torch.device | str) -> Iterator[Batch]:
-    """The test images in order, normalised and nothing else, on `device`."""
+def test_batches(data: AnyData, device: torch.device | str,
+                 part: Part = WHOLE) -> Iterator[Batch]:  # noqa: PT028 - it is no test
+    """The test images in order, normalised and nothing else, on `device`.
+
+    part: whole batches are dealt out to the processes in turn, so that batch i is the same for
+    any number of them.
+    """
+    number, processes = part
     if isinstance(data, StreamedData):
         every = range(len(data.test))
         return _plain_stream(data.to(device), data.test, [
-            list(every[start : start + STREAMED]) for start in every[::STREAMED]])
+            list(every[start : start + STREAMED])
+            for start in every[number * STREAMED :: processes * STREAMED]])
     kind = torch.device(device).type
-    return plain_batches(data, data.test.to(device), TESTED.get(kind, TESTED["cpu"]))
+    return plain_batches(data, data.test.to(device), TESTED.get(kind, TESTED["cpu"]), part)
 
 
 def calibration_batch(data: AnyData, count: int, seed: int = 0) -> Batch:

@@ -127,26 +127,34 @@ AnyData = ImageData | StreamedData
 
 
 def default_workers() -> int:
-    """A reading process for each core that this one may use, at most 16."""
+    """A reading process for each core that this one may use, at most 16. Training processes that
+    torchrun started on one machine share its cores."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return min(cores or 1, MOST_WORKERS)
+    sharing = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return max(1, min((cores or 1) // sharing, MOST_WORKERS))
 
 
 def read_batches(data: StreamedData, images: FileImages, batches: Sequence[list[int]],
                  augment: tuple[int, int] | None = None) -> Iterator[tuple[Tensor, Tensor]]:
     """The images at the indices of each batch: uint8 (B, H, W, C) and int64 (B,) on the device.
 
-    augment: (seed, epoch) of random crops and flips; None cuts the centre out of every image.
+    A batch may be empty. augment: (seed, epoch) of random crops and flips; None cuts the centre
+    out of every image.
     Raises DataError where a file cannot be read.
     """
     from torch.utils.data import DataLoader
 
+    filled = [batch for batch in batches if batch]
     loader: Any = DataLoader(
-        _Views(images, data.size, augment), batch_sampler=batches,  # type: ignore[arg-type]
-        num_workers=min(data.workers, len(batches)), pin_memory=data.device.type == "cuda",
+        _Views(images, data.size, augment), batch_sampler=filled,  # type: ignore[arg-type]
+        num_workers=min(data.workers, len(filled)), pin_memory=data.device.type == "cuda",
         generator=torch.Generator())  # of its own: the global one belongs to dropout
+    nothing = (torch.empty(0, data.size, data.size, 3, dtype=torch.uint8),
+               torch.empty(0, dtype=torch.int64))
     try:
-        for pixels, labels in loader:
+        read = iter(loader)
+        for batch in batches:
+            pixels, labels = next(read) if batch else nothing
             yield (pixels.to(data.device, non_blocking=True),
                    labels.to(data.device, non_blocking=True))
     except DataError as error:  # a worker's comes wrapped in its traceback

@@ -10,15 +10,20 @@ from torch.nn.functional import cross_entropy
 
 from rethinklab.data import AnyData
 from rethinklab.data.batches import test_batches
+from rethinklab.trainers import distributed
 
 
 def evaluate(model: nn.Module, data: AnyData) -> tuple[float, float]:
-    """(accuracy, loss) on the test images: fraction right in [0, 1] and mean cross-entropy."""
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    """(accuracy, loss) on the test images: fraction right in [0, 1] and mean cross-entropy.
+
+    Where several processes train together each of them must call this: they take turns at the
+    batches, and all get the same numbers.
+    """
+    device = _device(model)
     was_training = model.training
     model.eval()
     try:
-        return score(model, test_batches(data, device))
+        return score(model, test_batches(data, device, distributed.part()))
     finally:
         model.train(was_training)
 
@@ -26,22 +31,30 @@ def evaluate(model: nn.Module, data: AnyData) -> tuple[float, float]:
 @torch.no_grad()
 def correctness(model: nn.Module, data: AnyData) -> Tensor:
     """Which test images the network gets right, bool (N,) on the CPU, in the order of the data:
-    for comparing two networks image by image."""
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    for comparing two networks image by image. Several processes must all call it, as `evaluate`.
+    """
+    device = _device(model)
     was_training = model.training
     model.eval()
     try:
-        return torch.cat([(model(images).argmax(1) == labels)
-                          for images, labels in test_batches(data, device)]).cpu()
+        own = [(model(images).argmax(1) == labels)
+               for images, labels in test_batches(data, device, distributed.part())]
     finally:
         model.train(was_training)
+    shares = distributed.gather_objects([hits.cpu() for hits in own])
+    return torch.cat([shares[number % len(shares)][number // len(shares)]
+                      for number in range(sum(len(share) for share in shares))])
 
 
 @torch.no_grad()
 def score(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> tuple[float, float]:
-    """Counts images, not batches, so that a short last batch weighs what it should. The sums stay
-    on the device until the last batch is through."""
-    right, loss, count = torch.zeros((), dtype=torch.int64), torch.zeros((), dtype=torch.float64), 0
+    """(accuracy, loss) over the batches of all processes, of which this one has `batches`.
+
+    Counts images, not batches, so that a short last batch weighs what it should. The sums stay on
+    the device until the last batch is through.
+    """
+    right = torch.zeros((), dtype=torch.int64, device=_device(model))
+    loss, count = torch.zeros_like(right, dtype=torch.float64), 0
     for images, labels in batches:
         outputs = model(images)
         if not count:
@@ -49,4 +62,9 @@ def score(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> tuple[f
         right += (outputs.argmax(1) == labels).sum()
         loss += cross_entropy(outputs.float(), labels, reduction="sum")
         count += len(labels)
-    return int(right) / count, float(loss) / count
+    hits, losses, images_seen = distributed.totals([right, loss, torch.full_like(right, count)])
+    return hits / images_seen, losses / images_seen
+
+
+def _device(model: nn.Module) -> torch.device:
+    return next((p.device for p in model.parameters()), torch.device("cpu"))

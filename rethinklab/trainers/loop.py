@@ -19,8 +19,9 @@ from rethinklab.data import AnyData
 from rethinklab.data.batches import Batches, training_batches
 from rethinklab.errors import ConfigError, DivergenceError, OutOfTime
 from rethinklab.seeds import check_seed, global_stream
+from rethinklab.trainers import distributed
 from rethinklab.trainers.callbacks import Callback, TrainState
-from rethinklab.trainers.checkpoint import Checkpoint, run_key
+from rethinklab.trainers.checkpoint import Checkpoint, layout, run_key
 from rethinklab.trainers.evaluate import evaluate
 from rethinklab.trainers.progress import ProgressBar
 from rethinklab.trainers.recipe import Recipe
@@ -60,6 +61,10 @@ def train(model: nn.Module, data: AnyData, recipe: Recipe | None = None, *, seed
     result by no more than rounding (the variable RETHINKLAB_CAPTURE=0 forbids it everywhere).
     stop: asked after every epoch but the last; where it says true, the checkpoint is written and
     OutOfTime is raised.
+    Several processes (see `distributed.start`) that all call this train one network as one process
+    would, but for rounding: each has its part of every batch, all get the same result, and process
+    0 alone keeps the checkpoint, shows the bar and is asked to stop. Steps are not captured then,
+    and each process draws its dropout from a stream of its own, (seed, "dropout", epoch, rank).
     Raises DivergenceError when the loss of an epoch is not finite, ConfigError for an option out
     of range, such as a window without an epoch.
     """
@@ -70,11 +75,15 @@ def train(model: nn.Module, data: AnyData, recipe: Recipe | None = None, *, seed
     epochs = epoch_window(recipe, first_epoch, last_epoch)
     target = pick_device(device)
     check_fit(model, data)
+    _expect_one_run(model, data, recipe, epochs, seed, precision)
     model = deepcopy(model).to(target, memory_format=torch.channels_last)  # type: ignore[call-overload]
     for callback in callbacks:
         callback.prepare(model)
     data = data.to(target)
-    batches = training_batches(data, recipe.batch_size, seed)
+    batches = training_batches(data, recipe.batch_size, seed, distributed.part())
+    if min(end - start for start, end in batches.bounds) < distributed.world():
+        check_without_images(model, data)
+    distributed.share_tensors([*model.parameters(), *model.buffers()])
     optimizer = torch.optim.SGD(model.parameters(), lr=recipe.lr, momentum=recipe.momentum,
                                 weight_decay=recipe.weight_decay, nesterov=recipe.nesterov,
                                 fused=target.type in ("cpu", "cuda"))
@@ -86,18 +95,20 @@ def train(model: nn.Module, data: AnyData, recipe: Recipe | None = None, *, seed
                                                       data.fingerprint, epochs))
         keeper.restore(state)
         watchers.append(keeper)
-    if progress:
+    if progress and distributed.is_main():
         watchers.append(ProgressBar())
     step = make_step(state, precision, watchers, target, capture)
     try:
-        _run(state, data, batches, seed, step, watchers, stop)
+        with distributed.synchronised(model):
+            _run(state, data, batches, seed, step, watchers, stop)
     except OutOfTime:
         if keeper is not None:
             keeper.save(state)
+            distributed.barrier()  # no process ends, and with it the others, before it is saved
         raise
     for callback in reversed(callbacks):
         callback.finish(model)
-    if checkpoint is not None:
+    if checkpoint is not None and distributed.is_main():
         Path(checkpoint).unlink(missing_ok=True)
     history = history_frame(state.history)
     ledger = open_ledger()
@@ -105,6 +116,16 @@ def train(model: nn.Module, data: AnyData, recipe: Recipe | None = None, *, seed
         cost = profile(model, data.input_shape, count="nonzero", latency=False)
         ledger.train(len(data.train), len(history), cost.macs)
     return TrainResult(model, history, float(history["test_accuracy"].iloc[-1]))
+
+
+def _expect_one_run(model: nn.Module, data: AnyData, recipe: Recipe, epochs: range, seed: int,
+                    precision: str) -> None:
+    """Raises ConfigError where the processes were not given the same; their weights may differ,
+    and become those of process 0."""
+    if distributed.world() > 1:
+        distributed.expect_alike(seed=seed, precision=precision, epochs=epochs,
+                                 recipe=recipe.identity(), images=data.fingerprint,
+                                 network=f"{type(model).__name__} {layout(model)}")
 
 
 def epoch_window(recipe: Recipe, first: int = 0, last: int | None = None) -> range:
@@ -133,8 +154,10 @@ def _run(state: TrainState, data: AnyData, batches: Batches, seed: int, step: Ea
             lr = state.recipe.lr_at(epoch)
             for group in state.optimizer.param_groups:
                 group["lr"] = lr
-            with global_stream(seed, "dropout", epoch):
+            own = (distributed.rank(),) if distributed.world() > 1 else ()
+            with global_stream(seed, "dropout", epoch, *own):
                 loss, accuracy = _epoch(state, batches, step, watchers)
+            distributed.share_tensors(state.model.buffers())  # where not of the whole batch
             for watcher in watchers:
                 watcher.before_test(state)
             test_accuracy, test_loss = evaluate(state.model, data)
@@ -143,13 +166,14 @@ def _run(state: TrainState, data: AnyData, batches: Batches, seed: int, step: Ea
                     f"training diverged in epoch {epoch + 1} of {state.recipe.epochs}: the loss is "
                     f"{loss} in training and {test_loss} on the test images, at learning rate "
                     f"{lr:g}. A lower lr usually mends this.")
-            state.history.append({
+            state.history.append(distributed.broadcast_object({
                 "epoch": epoch + 1, "lr": lr, "train_loss": loss, "train_accuracy": accuracy,
                 "test_loss": test_loss, "test_accuracy": test_accuracy,
-                "seconds": time.perf_counter() - start})
+                "seconds": time.perf_counter() - start}))
             for watcher in watchers:
                 watcher.after_epoch(state)
-            if stop is not None and epoch + 1 < state.epochs.stop and stop(state):
+            if stop is not None and epoch + 1 < state.epochs.stop and distributed.broadcast_object(
+                    distributed.is_main() and stop(state)):
                 raise OutOfTime(f"training was stopped after epoch {epoch + 1} of "
                                 f"{state.recipe.epochs}; it goes on from there.")
     finally:
@@ -170,6 +194,20 @@ def _epoch(state: TrainState, batches: Batches, step: EagerStep,
     loss, right = step.totals()
     count = len(batches.data.train)
     return loss / count, right / count
+
+
+def check_without_images(model: nn.Module, data: AnyData) -> None:
+    """Raises ConfigError unless the model takes a batch without images, which a process has where
+    a batch has fewer images than there are processes."""
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    try:
+        with torch.no_grad():
+            deepcopy(model).eval()(torch.empty(0, *data.input_shape, device=device))
+    except Exception as error:  # whatever the user's forward pass raises
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ConfigError(f"{len(data.train)} training images leave a batch of fewer images than "
+                          f"the {distributed.world()} processes, and the model does not take a "
+                          f"part without images ({reason}); choose another batch_size.") from error
 
 
 def history_frame(rows: list[dict[str, float]]) -> pd.DataFrame:

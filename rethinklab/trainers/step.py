@@ -1,4 +1,5 @@
-"""One training step: forward, loss, backward, callbacks, update; eagerly or from a CUDA graph.
+"""One training step: forward, loss, backward, callbacks, update; eagerly, from a CUDA graph, or
+shared by several processes.
 
 The small networks of the study leave a GPU waiting for Python: a step of ResNet-110 starts some
 thousand kernels. A CUDA graph records them once and starts them all with a single call.
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from rethinklab.trainers import distributed
 from rethinklab.trainers.callbacks import Callback, TrainState
 
 CAPTURE_VARIABLE = "RETHINKLAB_CAPTURE"  # "0": never record a graph
@@ -57,15 +59,36 @@ class EagerStep:
         state.optimizer.zero_grad(set_to_none=True)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
             outputs: Tensor = state.model(images)
-        loss = cross_entropy(outputs.float(), labels)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss = self._differentiate(outputs.float(), labels)
         for watcher in self.watchers:
             watcher.after_backward(state)
         state.optimizer.step()
         for watcher in self.watchers:
             watcher.after_update(state)
-        self.losses += loss.detach() * len(labels)
+        self.losses += loss
         self.right += (outputs.detach().argmax(1) == labels).sum()
+
+    def _differentiate(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """Puts the gradients of the batch's mean loss in place; the sum of its losses."""
+        loss = cross_entropy(outputs, labels)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss.detach() * len(labels)
+
+
+class SharedStep(EagerStep):
+    """The same steps, each process with its part of the batch: after the backward pass all have
+    the gradients of the mean over the whole batch. A process without images takes part, too."""
+
+    def totals(self) -> tuple[float, int]:
+        loss, right = distributed.totals([self.losses, self.right])
+        return loss, int(right)
+
+    def _differentiate(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        loss = cross_entropy(outputs, labels, reduction="sum")
+        loss.backward()  # type: ignore[no-untyped-call]
+        model = self.state.model  # a callback may train buffers, as structure selection does
+        distributed.average_gradients([*model.parameters(), *model.buffers()], len(labels))
+        return loss.detach()
 
 
 class GraphStep(EagerStep):
@@ -219,8 +242,11 @@ class GraphStep(EagerStep):
 
 def make_step(state: TrainState, precision: str, watchers: Sequence[Callback],
               device: torch.device, capture: bool = True) -> EagerStep:
-    """The steps of a run: from a CUDA graph where there is a GPU, `capture` is wanted and the
-    variable RETHINKLAB_CAPTURE is not 0."""
+    """The steps of a run: shared where several processes train together, or else from a CUDA
+    graph where there is a GPU, `capture` is wanted and the variable RETHINKLAB_CAPTURE is not 0.
+    """
+    if distributed.world() > 1:
+        return SharedStep(state, precision, watchers, device)
     wanted = capture and os.environ.get(CAPTURE_VARIABLE) != "0"
     kind = GraphStep if wanted and device.type == "cuda" else EagerStep
     return kind(state, precision, watchers, device)
