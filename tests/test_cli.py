@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from image_folders import write_images
 
@@ -109,8 +110,61 @@ def test_a_fault_of_the_kit_is_one_line_too(call, images, monkeypatch):
         call("run", "--data", images, *SMALL)
 
 
-def test_latex_escapes_what_latex_reads():
-    assert cli.escape_latex("cpu (x86_64), 50 % & {a}") == r"cpu (x86\_64), 50 \% \& \{a\}"
+def test_one_study_against_another_and_all_formats(call, images, tmp_path):
+    call("run", "--data", images, *SMALL)
+    code, out, _ = call("run", "--data", images, *SMALL, "--method", "random")
+    assert code == 0
+    code, out, _ = call("compare", "l1", "random")
+    assert code == 0
+    assert "Fine-tuned (l1) minus Fine-tuned (random)" in out
+    code, out, _ = call("compare", "l1", "random", "--regime", "scratch-e", "--other", "scratch-b")
+    assert "Scratch-E (l1) minus Scratch-B (random)" in out
+    code, out, _ = call("results", "l1", "random", "--format", "latex")
+    assert out.count("vgg11 & ") == 2
+    code, out, _ = call("results", "--format", "parquet", "--out", "all.parquet")
+    assert code == 0
+    whole = pd.read_parquet(tmp_path / "all.parquet")
+    assert set(whole["method"]) == {"l1", "random"}
+    assert len(whole) == 16
+    code, out, _ = call("results", "--format", "csv", "--out", "all.csv")
+    assert len(pd.read_csv(tmp_path / "all.csv")) == 16
+    code, out, _ = call("results", "l1", "--format", "ledger")
+    assert "backward_macs" in out
+    code, _, err = call("results", "l1", "--format", "parquet")
+    assert (code, "--out" in err) == (2, True)
+    code, _, err = call("results", "l1", "--format", "excel")
+    assert (code, "unknown format 'excel'" in err) == (2, True)
+
+
+def test_a_grid_chooses_learning_rates_before_the_run(call, images):
+    code, out, _ = call("run", "--data", images, *SMALL, "--regimes", "finetune,scratch-e",
+                        "--tune", "0.3,1,3")
+    assert code == 0
+    assert out.count("Fine-tuned") >= 4  # three rates, and the result
+    code, _, err = call("run", "--data", images, *SMALL, "--tune", "3")
+    assert (code, "learning-rate grid" in err) == (2, True)
+
+
+def test_a_time_limit_stops_cleanly_and_the_same_command_goes_on(call, images):
+    arguments = ("run", "--data", images, *SMALL, "--epochs", "3")
+    code, _, err = call(*arguments, "--time-limit", "0.01s")
+    assert code == 4
+    assert "same command goes on" in err
+    code, out, _ = call(*arguments, "--time-limit", "1h")
+    assert code == 0
+    code, _, err = call(*arguments, "--time-limit", "soon")
+    assert (code, "'soon'" in err) == (2, True)
+
+
+def test_presets_come_with_published_numbers_and_ours(call, images):
+    code, out, _ = call("run", "l1-vgg16-cifar10", "--data", images, *SMALL[2:])
+    assert code == 0
+    assert "93.41" in out
+    code, out, _ = call("list", "presets")
+    assert code == 0
+    assert "l1-vgg16-cifar10" in out
+    code, out, _ = call("status")
+    assert code == 0
 
 
 def test_doctor_works_where_torch_does_not(tmp_path):
@@ -209,7 +263,7 @@ def test_divergence_is_a_failed_run(call, images):
     assert "lower lr" in err
 
 
-@pytest.mark.parametrize("what", ["models", "methods", "presets", "regimes", "datasets", "scales",
+@pytest.mark.parametrize("what", ["models", "methods", "groups", "regimes", "datasets", "scales",
                                   "figures"])
 def test_lists_name_and_explain(call, what):
     code, out, _ = call("list", what)
@@ -261,7 +315,7 @@ def test_every_public_name_exists():
 
 
 def test_targets_and_options_are_read_as_they_are_meant():
-    from rethinklab.cli import parse_options, parse_target
+    from rethinklab.arguments import parse_factors, parse_options, parse_target
 
     assert [parse_target(t) for t in ("0.4", "30", "A", "macs:0.5", '{"conv": 8}')] == \
         [0.4, "30", "A", "macs:0.5", {"conv": 8}]
@@ -269,3 +323,6 @@ def test_targets_and_options_are_read_as_they_are_meant():
         {"of": "slimming", "strength": 0.01, "masked": True}
     with pytest.raises(ConfigError, match="NAME=VALUE"):
         parse_options(["strength"])
+    assert parse_factors("0.3,1,3") == [0.3, 1.0, 3.0]
+    with pytest.raises(ConfigError, match="learning-rate grid '1;3'"):
+        parse_factors("1;3")

@@ -8,7 +8,7 @@ import platform
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path
@@ -27,6 +27,7 @@ from rethinklab.experiments.trial import Stage, Trial
 from rethinklab.models import build_model
 from rethinklab.pruners import Origin, Plan, find_method, make_pruner
 from rethinklab.pruners.lottery import rewound
+from rethinklab.trainers import distributed
 from rethinklab.trainers.callbacks import Callback, TrainState
 from rethinklab.trainers.evaluate import correctness, evaluate
 from rethinklab.trainers.events import EventFile
@@ -63,11 +64,11 @@ def run_stage(stage: Stage, store: Store, setting: Setting | None = None) -> Non
 
     Raises OutOfTime where the setting's seconds ran out, with a checkpoint to go on from.
     """
-    if store.has(stage):
+    if distributed.broadcast_object(store.has(stage)):
         return
     work = {"large": _train_large, "plan": _make_plan, "regime": _train_regime}[stage.kind]
-    with store.claim(stage) as to_do:
-        if not to_do:
+    with store.claim(stage) if distributed.is_main() else nullcontext(True) as claimed:
+        if not distributed.broadcast_object(claimed):
             return
         try:
             work(stage, store, setting or Setting())
@@ -80,6 +81,7 @@ def run_stage(stage: Stage, store: Store, setting: Setting | None = None) -> Non
                 note.write_text(traceback.format_exc())
             reason = (str(error).strip().splitlines() or ["no message"])[0]
             raise RethinkError(f"{type(error).__name__}: {reason} (traceback: {note})") from error
+    distributed.barrier()
 
 
 def _train_large(stage: Stage, store: Store, setting: Setting) -> None:
@@ -118,7 +120,8 @@ def _make_plan(stage: Stage, store: Store, setting: Setting) -> None:
     ledger.seconds = time.perf_counter() - start
     result = {"stage": "plan", "address": stage.address, "seed": stage.spec["seed"],
               "needs": [need.address for need in stage.needs], "ledger": ledger.to_dict()}
-    store.write(stage, result, lambda folder: plan.save(folder / "plan.json"))
+    if distributed.is_main():  # methods may train, so all processes make the plan
+        store.write(stage, result, lambda folder: plan.save(folder / "plan.json"))
 
 
 def _train_regime(stage: Stage, store: Store, setting: Setting) -> None:
@@ -176,8 +179,10 @@ def _train(stage: Stage, store: Store, model: nn.Module, data: ImageData, recipe
            setting: Setting, acting: Sequence[Callback] = (), first_epoch: int = 0,
            last_epoch: int | None = None) -> TrainResult:
     work = store.work(stage)
-    watchers = [*acting, ProgressFile(work / "progress.json", setting.device)]
-    if setting.events is not None:
+    watchers = list(acting)
+    if distributed.is_main():
+        watchers.append(ProgressFile(work / "progress.json", setting.device))
+    if setting.events is not None and distributed.is_main():
         watchers.append(EventFile(Path(setting.events) / f"{stage.label} {stage.address}"))
     return train(model, data, recipe, seed=stage.spec["seed"], device=setting.device,
                  precision=stage.spec["precision"], checkpoint=work / "checkpoint.pt",
@@ -222,7 +227,8 @@ def _store_training(stage: Stage, store: Store, outcome: TrainResult, data: Imag
         save_tensors({"correct": right}, folder / "correct.safetensors")
         history.to_csv(folder / "history.csv", index=False)
 
-    store.write(stage, result, fill)
+    if distributed.is_main():
+        store.write(stage, result, fill)
 
 
 def provenance(device: str) -> dict[str, str]:
