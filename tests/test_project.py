@@ -22,7 +22,8 @@ except ImportError:  # Python 3.10
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "rethinklab"
 LAYERS = [("errors", "seeds"), ("data", "models"), ("analysis",), ("trainers",), ("pruners",),
-          ("experiments",), ("figures",), ("notebook", "doctor"), ("cli",)]
+          ("experiments",), ("figures",), ("notebook", "doctor"),
+          ("cli", "store_cli", "arguments")]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
 
@@ -64,8 +65,9 @@ def test_environment_yml_is_a_door_to_the_one_dependency_list():
 
 def test_every_third_party_import_is_a_declared_dependency():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    optional = project["optional-dependencies"]
     declared = {re.split(r"[<>=\[ ]", line)[0].replace("-", "_") for line in
-                project["dependencies"]}
+                project["dependencies"] + optional["ray"] + optional["slurm"]}
     renamed = {"pillow": "PIL", "scikit_learn": "sklearn"}
     allowed = {renamed.get(name, name) for name in declared} | {"rethinklab", "IPython",
                                                                "nbformat", "nbclient"}

@@ -16,6 +16,7 @@ from image_folders import write_images
 import rethinklab as rl
 from rethinklab.errors import ConfigError, PlanError, RethinkError
 from rethinklab.experiments import runner, stages
+from rethinklab.experiments.upkeep import repair
 
 RECIPE = rl.Recipe(epochs=2, lr=0.02, batch_size=16)
 
@@ -213,9 +214,9 @@ def test_damaged_weights_are_named_and_the_remedy_works(finished, images, tmp_pa
     run(small_study(images, regimes=["scratch-e"], seeds=1), store)
     weights = next((store / "stages").glob("large-*/weights.safetensors"))
     weights.write_bytes(weights.read_bytes()[:500])
-    with pytest.raises(RethinkError, match=r"weights.safetensors is missing or damaged.*delete"):
+    with pytest.raises(RethinkError, match=r"weights.safetensors is missing or damaged.*repair"):
         run(small_study(images), store)
-    shutil.rmtree(weights.parent)
+    repair(rl.Store(store))
     assert outcome(run(small_study(images), store)) == outcome(finished[0])
 
 

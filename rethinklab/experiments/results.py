@@ -302,19 +302,11 @@ def stored_results(name: str, store: Store) -> Results:
 
     Raises ConfigError where none or several match.
     """
-    studies = store.studies()
-    matches = [known for known in studies if known.startswith(name)]
-    if name in studies:
-        matches = [name]
-    if len(matches) > 1:
-        raise ConfigError(f"several studies begin with {name!r}: {', '.join(matches)}. Write more "
-                          "of the name.")
-    if not matches:
-        raise unknown_name("study", name, studies)
-    content = studies[matches[0]]
+    name = store.find_study(name)
+    content = store.studies()[name]
     try:
         study, addresses = Study.from_dict(content["study"]), content["addresses"].values()
     except (KeyError, TypeError, AttributeError) as error:
-        raise StoreError(f"the study {matches[0]} in {store.root} is damaged ({error!r}); delete "
-                         "its file and run it again.") from error
+        raise StoreError(f"the study {name} in {store.root} is damaged ({error!r}); `rethinklab "
+                         "store repair` moves it aside, then run it again.") from error
     return collect(study, store, addresses)

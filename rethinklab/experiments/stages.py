@@ -331,8 +331,8 @@ def _read_or_explain(read: Callable[[Path], Any], path: Path) -> Any:
         return read(path)
     except Exception as error:  # safetensors, torch and json each raise their own kinds
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise StoreError(f"{path} is missing or damaged ({reason}); delete the folder "
-                         f"{path.parent} and run the study again to make it anew.") from error
+        raise StoreError(f"{path} is missing or damaged ({reason}); `rethinklab store repair` "
+                         "moves it aside, and the study run again makes it anew.") from error
 
 
 def stage_data(stage: Stage) -> ImageData:
