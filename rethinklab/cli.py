@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rethinklab.experiments.results import Results
     from rethinklab.experiments.study import Study
     from rethinklab.experiments.time_limit import Countdown
+    from rethinklab.trainers.recipe import Recipe
 
 INTERRUPTED = 130
 TRACEBACK = "RETHINKLAB_TRACEBACK"
@@ -103,7 +104,7 @@ def run(
         help="Regimes within so many percentage points count as equivalent. [default: by scale]"
     )] = None,
     images: Annotated[int | None, typer.Option(
-        help="At most so many training images. [default: all]")] = None,
+        help="At most so many training and so many test images. [default: all]")] = None,
     size: Annotated[int | None, typer.Option(
         help="Side in pixels for a folder of images. [default: their own]")] = None,
     root: Annotated[str | None, typer.Option(help="Where CIFAR lies or is downloaded to.")] = None,
@@ -166,20 +167,30 @@ def study_settings(preset: str | None, scale: str, given: dict[str, Any],
                    changes: dict[str, Any]) -> dict[str, Any]:
     """The arguments of `Study`: those of the preset, what the user gave instead, and a recipe
     with the user's changes."""
-    from dataclasses import replace
-
     from rethinklab.experiments import paper
     from rethinklab.experiments.scales import find_scale
 
     find_scale(scale)
-    base = paper.preset(preset, scale, data=given.get("dataset")) if preset else {"scale": scale}
+    base: dict[str, Any] = {"scale": scale}
+    if preset:
+        base = paper.preset(preset, scale, data=given.get("dataset"))
     for name in ("method_options", "model_options"):
         base[name] = {**base.get(name, {}), **given.get(name, {})}
     settings = {**given, **{n: base[n] for n in ("method_options", "model_options")}}
     settings = {**base, **settings}
     if changes:
-        settings["recipe"] = replace(base.get("recipe") or find_scale(scale).recipe, **changes)
+        settings["recipe"] = changed(base.get("recipe") or find_scale(scale).recipe, changes)
     return settings
+
+
+def changed(recipe: Recipe, changes: dict[str, Any]) -> Recipe:
+    """A recipe with changes; what it counts in epochs follows their number in proportion."""
+    from dataclasses import replace
+
+    longer = changes.get("epochs", recipe.epochs) / recipe.epochs
+    counts = {name: getattr(recipe, name) for name in ("finetune_epochs", "counted_epochs")}
+    scaled = {name: max(1, round(count * longer)) for name, count in counts.items() if count}
+    return replace(recipe, **{**scaled, **changes})
 
 
 def conduct(studies: Sequence[Study], store: str, out: str | None = None,

@@ -53,7 +53,7 @@ def load_data(name: str, *, root: str | Path | None = None, size: int | None = N
     lies or is downloaded to (else $RETHINKLAB_DATA, else ~/.cache/rethinklab/data). size: side in
     pixels, for a folder or imagenet. seed: of the split of a folder that has no test part.
     hold_out: this share of the training images takes the place of the test images. images: at
-    most so many training images, a random part.
+    most so many training and so many test images, a random part of each.
     Raises ConfigError for an unknown name, DataError where images are missing or unreadable.
     """
     kind, _, path = check_dataset(name).partition(":")
@@ -65,6 +65,7 @@ def load_data(name: str, *, root: str | Path | None = None, size: int | None = N
                           "their own.")
     else:
         data = loader(root=root)
-    if images is not None and images < len(data.train):
-        data = data.subset(train=images)
+    if images is not None and images < max(len(data.train), len(data.test)):
+        data = data.subset(*(images if images < len(part) else None
+                             for part in (data.train, data.test)))
     return data.hold_out(hold_out) if hold_out else data

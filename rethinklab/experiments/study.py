@@ -44,8 +44,8 @@ class Study:
     instead. margin: within how many percentage points two regimes count as equivalent, declared
     before the results are seen. root, size: where the images are and their side, as `load_data`
     takes them. hold_out: a share of the training images that takes the place of the test images,
-    for making choices without looking at those. images: at most so many training images, a random
-    part, for a look at a large network in little time. lrs: {regime: initial learning rate}, for
+    for making choices without looking at those. images: at most so many training and so many test
+    images, for a look at a large network in little time. lrs: {regime: initial learning rate}, for
     those that are to have another than their rule gives. pruned_model: a registered network that
     stands for the pruned one, as it was published; it is trained from scratch, and method and
     target only say where it is from. preset: the row of the paper that the study repeats, if any.

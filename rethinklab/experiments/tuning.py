@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from rethinklab.errors import ConfigError, OutOfTime, RethinkError
-from rethinklab.experiments.results import collect
+from rethinklab.experiments.results import Results, collect
 from rethinklab.experiments.runner import run
 from rethinklab.experiments.store import Store
 from rethinklab.experiments.study import Study
@@ -94,6 +94,7 @@ def _usual_rates(study: Study) -> dict[str, float]:
 def _held_out(study: Study, place: Store, lrs: Mapping[str, float], factor: float,
               options: Mapping[str, Any]) -> list[dict[str, Any]]:
     """A row for each arm of `lrs`, from a run of the study; what diverged is left out."""
+    results: Results | None
     try:
         results = run(study, place, **options)
     except OutOfTime:
