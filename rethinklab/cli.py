@@ -159,8 +159,11 @@ def run(
     options = {"workers": workers, "threads": threads, "device": device, "engine": engine,
                "events": tensorboard, "gpus_per_trial": gpus_per_trial,
                "slurm": parse_options(slurm or [])}
-    conduct(studies, store, out=out, time_limit=time_limit,
-            factors=parse_factors(tune) if tune else None, **options)
+    from rethinklab.trainers import distributed
+
+    with distributed.start(device):  # of torchrun's processes, if there are several
+        conduct(studies, store, out=out, time_limit=time_limit,
+                factors=parse_factors(tune) if tune else None, **options)
 
 
 def study_settings(preset: str | None, scale: str, given: dict[str, Any],
@@ -198,10 +201,11 @@ def conduct(studies: Sequence[Study], store: str, out: str | None = None,
             **options: Any) -> None:
     """Run studies one after the other within the time limit, and print what each found."""
     from rethinklab.experiments.time_limit import Countdown
+    from rethinklab.trainers import distributed
 
     left = Countdown(time_limit)
     for number, study in enumerate(studies, 1):
-        if len(studies) > 1:
+        if len(studies) > 1 and distributed.is_main():
             typer.echo(f"\n{study.preset or study.name} ({number} of {len(studies)})")
         try:
             results = carry_out(study, store, left, factors, options)
@@ -209,7 +213,8 @@ def conduct(studies: Sequence[Study], store: str, out: str | None = None,
             typer.echo("\nrethinklab: interrupted; what was finished is stored, and the same "
                        "command goes on from there.", err=True)
             raise typer.Exit(INTERRUPTED) from None
-        report(results, study, store, out)
+        if distributed.is_main():
+            report(results, study, store, out)
 
 
 def carry_out(study: Study, store: str, left: Countdown, factors: list[float] | None,
@@ -217,10 +222,12 @@ def carry_out(study: Study, store: str, left: Countdown, factors: list[float] | 
     """A study's results, after a learning-rate grid where there are factors."""
     from rethinklab.experiments.runner import run as run_study
     from rethinklab.experiments.tuning import tune
+    from rethinklab.trainers import distributed
 
     if factors:
         tuning = tune(study, store, factors=factors, time_limit=left, **options)
-        typer.echo(f"\n{tuning}\n")
+        if distributed.is_main():
+            typer.echo(f"\n{tuning}\n")
         study = tuning.study
     return run_study(study, store, time_limit=left, **options)
 

@@ -20,12 +20,25 @@ class Look:
 
 
 @dataclass(frozen=True)
+class Relief:
+    """What makes a row of the paper with much work fit a scale that is meant for less: above
+    `load` (layers, times a quarter of the trainings of a seed), `recipe` and `width` take the
+    place of the scale's, and of the training images images / load are taken."""
+
+    load: float
+    recipe: Recipe
+    width: float
+    images: int
+
+
+@dataclass(frozen=True)
 class Scale:
     """Defaults of a study. width: of the network. margin: of equivalence, percentage points,
     wide enough for what the scale's noise can resolve. look: other defaults for a first look at a
     method, where the study names no network. options: hyper-parameters of methods whose
     published values belong to the published length of training: a penalty moves a scale by at
-    most its strength times the sum of all learning rates."""
+    most its strength times the sum of all learning rates. preset_seeds: in place of `seeds` for a
+    row of the paper. relief: for those of its rows that are too much work."""
 
     recipe: Recipe
     width: float
@@ -34,13 +47,16 @@ class Scale:
     meaning: str
     look: Look | None = None
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    preset_seeds: int | None = None
+    relief: Relief | None = None
 
 
 SCALES = {
     "quick": Scale(Recipe(epochs=6, lr=0.05), 0.125, 3, 1.0,
                    "seconds to minutes on two CPU cores, slim networks",
                    Look(Recipe(epochs=4, lr=0.05), 0.0625, 2),
-                   {"slimming": {"strength": 0.01, "minimum": 1}, "sss": {"strength": 0.01}}),
+                   {"slimming": {"strength": 0.01, "minimum": 1}, "sss": {"strength": 0.01}},
+                   2, Relief(19, Recipe(epochs=4, lr=0.0125, batch_size=16), 0.25, 120_000)),
     "classroom": Scale(Recipe(epochs=20, lr=0.05), 0.25, 6, 0.5,
                        "tens of minutes to hours on a laptop, slim networks", None,
                        {"slimming": {"strength": 0.0025, "minimum": 1},

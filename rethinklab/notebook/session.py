@@ -62,7 +62,7 @@ class Session:
         if name not in STUDIES:
             raise unknown_name("study", name, STUDIES)
         scale = "quick" if self.scale == "cached" else self.scale
-        return Study(**STUDIES[name][scale], scale=scale)
+        return Study(**{**STUDIES[name][scale], "scale": scale})
 
 
 def start(number: int, scale: str | None = None) -> Session:
