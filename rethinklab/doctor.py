@@ -11,6 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 
+OPTIONAL = (("jupyterlab", "the notebooks", "jupyterlab"),
+            ("ray", "--engine ray", "'rethinklab[ray]'"),
+            ("submitit", "--engine slurm", "'rethinklab[slurm]'"),
+            ("tensorboard", "--tensorboard", "'rethinklab[tensorboard]'"))
+
+
 @dataclass(frozen=True)
 class Finding:
     """One line of the report. needed: whether the kit cannot do its main job without it."""
@@ -44,9 +50,10 @@ def _software() -> list[Finding]:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         found.append(Finding("torch", False, f"cannot be imported ({reason}); pip install "
                              "--upgrade torch torchvision"))
-    there = importlib.util.find_spec("jupyterlab") is not None
-    found.append(Finding("jupyterlab", there, "installed, for the notebooks" if there else
-                         "not installed, for the notebooks: pip install jupyterlab", False))
+    for package, purpose, source in OPTIONAL:
+        there = importlib.util.find_spec(package) is not None
+        found.append(Finding(package, there, f"installed, for {purpose}" if there else
+                             f"not installed, for {purpose}: pip install {source}", False))
     return found
 
 

@@ -250,9 +250,9 @@ def test_notebooks_show_the_results_that_are_recorded(notebook):
 def test_what_the_prose_says_of_the_recorded_study_holds():
     """Sections 6 of notebooks 00 and 02 put this into words; mend them where it changes."""
     results = Session(0, "cached", ROOT).results("l1-vgg16-digits-quick")
-    equal_epochs, equal_computation = (results.compare(regime, "finetune")
-                                       for regime in ("scratch-e", "scratch-b"))
-    assert (equal_epochs.verdict, equal_computation.verdict) == ("not decided", "better")
+    equal_epochs, equal_computation = results.verdicts()
+    assert (equal_epochs.verdict, equal_computation.verdict) == ("not decided", "not decided")
+    assert equal_epochs.low < 0 < equal_computation.low
     fine_tuned = results.accuracies("finetune")
     assert (results.accuracies("scratch-e") > fine_tuned).all()
     assert (results.accuracies("scratch-b") > fine_tuned).all()

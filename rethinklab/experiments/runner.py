@@ -2,142 +2,96 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rethinklab.errors import ConfigError, RethinkError
-from rethinklab.experiments.engines.local import check_workers, run_stages
+from rethinklab.data import ImageData
+from rethinklab.errors import ConfigError, OutOfTime, RethinkError
+from rethinklab.experiments.engines.choose import check_engine, make_executor
+from rethinklab.experiments.engines.drive import run_stages
+from rethinklab.experiments.engines.local import check_workers
+from rethinklab.experiments.progress import Display, longest_first, remember
 from rethinklab.experiments.results import Results, collect
 from rethinklab.experiments.store import Store
 from rethinklab.experiments.study import Study
-from rethinklab.experiments.trial import Stage
+from rethinklab.experiments.time_limit import Countdown
 from rethinklab.pruners import method_digest
+from rethinklab.trainers import distributed
+from rethinklab.trainers.events import check_tensorboard
 from rethinklab.trainers.loop import pick_device
-from rethinklab.trainers.progress import make_bar
-from rethinklab.trainers.regimes import find_regime
 
 
 def run(study: Study, store: str | Path | Store = "runs", *, workers: int | None = None,
-        threads: int = 1, device: str = "auto", progress: bool = True) -> Results:
+        threads: int = 1, device: str = "auto", progress: bool = True, engine: str = "local",
+        time_limit: float | str | Countdown | None = None, events: str | Path | None = None,
+        gpus_per_trial: float | None = None, slurm: Mapping[str, Any] | None = None) -> Results:
     """Run the trials of a study that are not stored yet; the results of all of them.
 
-    store: the folder of the results. workers: processes; by default one for each core (one on a
-    GPU), and 0 runs in this process. threads: of each worker. On a CPU the results are the same
-    to the bit for any number of workers, stopped and resumed or not.
+    store: the folder of the results. workers: how many trials at once; by default one for each
+    core (on GPUs one for each), and 0 runs in this process; over several GPUs they are dealt out
+    in turn. threads: of each worker. On a CPU the results are the same to the bit for any number
+    of workers and any engine, stopped and resumed or not.
+    engine: "local"; "ray", a cluster or this machine; "slurm", jobs by way of submitit, with
+    `slurm` as `SlurmJobs` takes it. gpus_per_trial: share of a GPU, for ray and slurm.
+    time_limit: seconds, or a text such as "25m" or "1h30m", after which everything has ended; with
+    workers=0 at the end of the epoch under way. events: a folder for TensorBoard's files.
     Raises RethinkError naming each stage that failed, after all that need none of them are
-    done and stored.
+    done and stored; OutOfTime where the time ran out first, and the same call goes on.
     """
-    pick_device(device)  # an unusable one fails here, not in every worker
-    workers = check_workers(workers, threads, device)
-    if workers and method_digest(type(study.pruner)):
+    limit = Countdown(time_limit)
+    if distributed.world() > 1:  # several processes train one network: stages one by one
+        engine, workers, progress = "local", 0, progress and distributed.is_main()
+    check_engine(engine, workers, gpus_per_trial, slurm or {})
+    if engine == "local":  # elsewhere the devices are those of other computers
+        pick_device(device)  # an unusable one fails here, not in every worker
+        workers = check_workers(workers, threads, device)
+    if workers != 0 and method_digest(type(study.pruner)):
         raise ConfigError(f"method {study.method} was registered in this process, and workers do "
                           "not know it; run with workers=0.")
-    data = study.load()
+    if events is not None:
+        check_tensorboard()
+    data = _load(study)
     ratio = study.rehearse(data)
     place = store if isinstance(store, Store) else Store(store)
     trials = study.trials(data)
     addresses = {f"{t.seed}/{t.regime}": t.address for t in trials}
-    place.save_study(study.name, {"study": study.to_dict(), "addresses": addresses})
-    stages = {stage.address: stage for trial in trials for stage in trial.stages}
-    missing = by_stage_kind([s for s in stages.values() if not place.has(s)])
+    stages = list({stage.address: stage for trial in trials for stage in trial.stages}.values())
+    if distributed.is_main():
+        place.save_study(study.name, {"study": study.to_dict(), "addresses": addresses,
+                                      "stages": remember(stages, ratio)})
+    missing = distributed.broadcast_object(
+        longest_first([s for s in stages if not place.has(s)], ratio))
     if missing:
-        display = Display(study, missing, place, ratio, progress)
+        executor = make_executor(engine, place, workers=workers, threads=threads, device=device,
+                                 events=None if events is None else str(events),
+                                 gpus_per_trial=gpus_per_trial, slurm=slurm or {})
+        display = Display(f"{study.method} {study.network}", stages, missing, place, ratio,
+                          progress)
         try:
-            run_stages(missing, place, workers=workers, threads=threads, device=device,
-                       started=display.started, ended=display.ended, tick=display.tick)
+            ran_out = run_stages(missing, place, executor, limit=limit, started=display.started,
+                                 ended=display.ended, tick=display.tick)
         finally:
             display.close()
-        if display.failures:
-            stored = sum(place.has(stage) for stage in missing)
+        failed = " ".join(display.failures)
+        stored = sum(place.has(stage) for stage in missing)
+        if ran_out:
+            raise OutOfTime(f"the time was up with {len(stages) - len(missing) + stored} of "
+                            f"{len(stages)} stages stored; the same call goes on from there."
+                            + f" {failed}".rstrip())
+        if failed:
             untried = len(missing) - stored - len(display.failures)
             raise RethinkError(
                 f"of {len(missing)} stages {len(display.failures)} failed, {stored} are stored and "
-                f"{untried} that need the failed ones were not tried. "
-                + " ".join(display.failures))
+                f"{untried} that need the failed ones were not tried. {failed}")
     return collect(study, place, addresses.values())
 
 
-def by_stage_kind(stages: Sequence[Stage]) -> list[Stage]:
-    """Plans as soon as they can be made, then large networks, then the regimes with the longest
-    work first, so that no worker is left alone with a long run at the end."""
-    budget = ["scratch-b", "scratch-b-capped", "scratch-e", "ticket", "finetune", "pruned"]
-
-    def urgency(stage: Stage) -> tuple[int, int, int]:
-        kind = ("plan", "large", "regime").index(stage.kind)
-        regime = stage.spec.get("regime")
-        return kind, budget.index(regime) if regime in budget else 0, stage.spec["seed"]
-
-    return sorted(stages, key=urgency)
-
-
-class Display:
-    """Live progress of a study: a bar over all training left, and a line for each stage done.
-
-    Work is counted in images seen times FLOPs, and shown relative to one large network.
-    """
-
-    def __init__(self, study: Study, stages: Sequence[Stage], store: Store, ratio: float,
-                 progress: bool) -> None:
-        self.work: dict[str, float] = {}
-        for stage in stages:
-            epochs = float(study.large_recipe.epochs)
-            if stage.kind == "regime":
-                budget = find_regime(stage.spec["regime"]).budget(study.large_recipe, ratio)
-                epochs = budget.epochs / ratio if budget else 0.0
-            self.work[stage.address] = 0.0 if stage.kind == "plan" else epochs
-        self.store, self.count, self.shown = store, len(stages), progress
-        self.finished = 0
-        self.done_work = 0.0
-        self.running: dict[str, Stage] = {}
-        self.failures: list[str] = []
-        self.bar = make_bar(progress, total=round(sum(self.work.values()), 3), desc=study.method
-                            + " " + study.network, bar_format="{desc} {percentage:3.0f}% |{bar}| "
-                            "{elapsed}<{remaining}{postfix}")
-
-    def started(self, stage: Stage) -> None:
-        self.running[stage.address] = stage
-        if self.bar.disable and stage.kind != "plan":  # nobody sees the bar: say so in a line
-            self._say(f"{'':{2 * len(str(self.count)) + 3}} {stage.label} started")
-        self.tick()
-
-    def ended(self, stage: Stage, error: RethinkError | None) -> None:
-        self.running.pop(stage.address, None)
-        self.finished += 1
-        self.done_work += self.work[stage.address]
-        if error is not None:
-            self.failures.append(f"{stage.label}: {error}")
-            self._say(f"{stage.label}: failed")
-        elif stage.kind != "plan":
-            result = self.store.result(stage)
-            self._say(f"[{self.finished:{len(str(self.count))}}/{self.count}] "
-                      f"{stage.label:24} {result['test_accuracy']:7.2%}  "
-                      f"epochs: {result['epochs']}, {result['seconds']:.0f} s")
-        self.tick()
-
-    def tick(self) -> None:
-        notes, partial = [], 0.0
-        for stage in self.running.values():
-            state = self._state(stage)
-            if state is None:
-                continue
-            share = state["epoch"] / state["epochs"]
-            partial += share * self.work[stage.address]
-            notes.append(f"{stage.label} {state['epoch']:.1f}/{state['epochs']}")
-        self.bar.n = min(self.done_work + partial, self.bar.total or 0)
-        self.bar.set_postfix_str("; ".join(notes), refresh=False)
-        self.bar.refresh()
-
-    def close(self) -> None:
-        self.bar.close()
-
-    def _state(self, stage: Stage) -> dict[str, Any] | None:
-        try:
-            return dict(json.loads((self.store.work(stage) / "progress.json").read_text()))
-        except (OSError, ValueError):
-            return None  # not begun, or just finished
-
-    def _say(self, line: str) -> None:
-        if self.shown:
-            self.bar.write(line)
+def _load(study: Study) -> ImageData:
+    """The study's images; of several processes the first alone downloads what is lacking."""
+    if not distributed.is_main():
+        distributed.barrier()
+    data = study.load()
+    if distributed.is_main():
+        distributed.barrier()
+    return data

@@ -5,34 +5,36 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from rethinklab.errors import ConfigError, RethinkError
 from rethinklab.experiments.engines.cores import available_cores
-from rethinklab.experiments.stages import Setting, run_stage
+from rethinklab.experiments.engines.drive import Lost, Outcome
+from rethinklab.experiments.engines.task import attempt
+from rethinklab.experiments.stages import Setting
 from rethinklab.experiments.store import Store
 from rethinklab.experiments.trial import Stage
 
-POLL_SECONDS = 0.5
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+if TYPE_CHECKING:
+    from loky import ProcessPoolExecutor
 
-Started = Callable[[Stage], None]
-Ended = Callable[[Stage, "RethinkError | None"], None]
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 def check_workers(workers: int | None, threads: int, device: str) -> int:
     """How many workers to start. Raises ConfigError where they would want more threads than
     there are cores, which slows all of them down many times over."""
     cores = available_cores()
-    if threads < 1:
-        raise ConfigError(f"threads {threads} must be 1 or more.")
+    check_threads(threads)
     if workers is None:
-        import torch
-
-        on_gpu = device.startswith("cuda") or (device == "auto" and torch.cuda.is_available())
-        return 1 if on_gpu else max(1, cores // threads)
+        gpus = count_gpus() if device == "auto" or device.startswith("cuda") else 0
+        if gpus:
+            return min(gpus, max(1, cores // threads)) if device in ("auto", "cuda") else 1
+        return max(1, cores // threads)
     if workers < 0:
         raise ConfigError(f"workers {workers} must be 0 (this process) or more.")
     if max(workers, 1) * threads > max(cores, 1):
@@ -41,75 +43,116 @@ def check_workers(workers: int | None, threads: int, device: str) -> int:
     return workers
 
 
-def run_stages(stages: Sequence[Stage], store: Store, *, workers: int, threads: int, device: str,
-               started: Started, ended: Ended, tick: Callable[[], None]) -> None:
-    """Run stages in an order that respects what each needs; those whose need failed are left out.
+def check_threads(threads: int) -> None:
+    """Raises ConfigError for a number of threads that is none."""
+    if threads < 1:
+        raise ConfigError(f"threads {threads} must be 1 or more.")
 
-    workers: processes, 0 for this one. started, ended: called here for each stage, `ended` with
-    the error where there was one. tick: called about twice a second while workers run.
+
+def count_gpus() -> int:
+    """The GPUs of this machine that torch can use."""
+    import torch
+
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
+def spread(device: str, workers: int, gpus: int) -> list[str]:
+    """The device of each worker: "auto" and "cuda" are dealt out over the GPUs in turn where
+    there are several of both; any other device is everybody's."""
+    if device in ("auto", "cuda") and workers > 1 and gpus > 1:
+        return [f"cuda:{number % gpus}" for number in range(workers)]
+    return [device] * workers
+
+
+class InProcess:
+    """Runs stages here, one after the other."""
+
+    def __init__(self, store: Store, threads: int, device: str, events: str | None = None) -> None:
+        self.store, self.threads, self.device, self.events = store, threads, device, events
+        self.slots = 1
+        self.given: list[tuple[Stage, float | None]] = []
+
+    def submit(self, stages: Sequence[Stage], seconds: float | None) -> None:
+        self.given += [(stage, seconds) for stage in stages]
+
+    def poll(self, timeout: float) -> list[tuple[Stage, Outcome]]:
+        done: list[tuple[Stage, Outcome]] = []
+        with capped_threads(self.threads):
+            while self.given:
+                stage, seconds = self.given.pop()
+                done.append((stage, attempt(stage, self.store,
+                                            Setting(self.device, seconds, self.events))))
+        return done
+
+    def cancel(self) -> None:
+        self.given.clear()
+
+    def close(self) -> None:
+        self.given.clear()
+
+
+class LocalWorkers:
+    """Runs stages in worker processes, one for each of `devices`, of `threads` threads.
+
+    Each worker is a pool of its own, so that one that is killed takes no other stage along and
+    is replaced, and its stage is known.
     """
-    if workers == 0:
-        _run_here(stages, store, threads, device, started, ended)
-    else:
-        _run_in_workers(stages, store, workers, threads, device, started, ended, tick)
 
+    def __init__(self, store: Store, threads: int, devices: Sequence[str],
+                 events: str | None = None) -> None:
+        self.store, self.threads, self.devices, self.events = store, threads, devices, events
+        self.slots = len(devices)
+        self.pools: list[ProcessPoolExecutor | None] = [None] * self.slots
+        self.running: dict[Future[RethinkError | None], tuple[Stage, int]] = {}
 
-def _run_here(stages: Sequence[Stage], store: Store, threads: int, device: str, started: Started,
-              ended: Ended) -> None:
-    waiting = list(stages)
-    with capped_threads(threads):
-        while ready := ready_stages(waiting, store):
-            stage = ready[0]
-            waiting.remove(stage)
-            started(stage)
-            error = None
+    def submit(self, stages: Sequence[Stage], seconds: float | None) -> None:
+        busy = {slot for _, slot in self.running.values()}
+        free = [slot for slot in range(self.slots) if slot not in busy]
+        end = None if seconds is None else time.monotonic() + seconds
+        for stage, slot in zip(stages, free, strict=False):
+            task = (stage, self.store, Setting(self.devices[slot], events=self.events), end)
             try:
-                run_stage(stage, store, Setting(device))
-            except RethinkError as raised:
-                error = raised
-            ended(stage, error)
+                future = self._pool(slot).submit(attempt, *task)
+            except BrokenProcessPool:  # killed while it had nothing to do
+                self._drop(slot)
+                future = self._pool(slot).submit(attempt, *task)
+            self.running[future] = stage, slot
 
+    def _pool(self, slot: int) -> ProcessPoolExecutor:
+        from loky import ProcessPoolExecutor
 
-def ready_stages(waiting: Sequence[Stage], store: Store) -> list[Stage]:
-    """Those whose needs are stored."""
-    return [s for s in waiting if all(store.has(need) for need in s.needs)]
+        pool = self.pools[slot]
+        if pool is None:
+            pool = self.pools[slot] = ProcessPoolExecutor(
+                1, env=dict.fromkeys(THREAD_VARIABLES, str(self.threads)),
+                initializer=_start_worker, initargs=(os.getpid(), self.threads))
+        return pool
 
+    def poll(self, timeout: float) -> list[tuple[Stage, Outcome]]:
+        finished, _ = wait(self.running, timeout=timeout, return_when=FIRST_COMPLETED)
+        ended: list[tuple[Stage, Outcome]] = []
+        for future in finished:
+            stage, slot = self.running.pop(future)
+            try:
+                ended.append((stage, future.result()))
+            except BrokenProcessPool:
+                self._drop(slot)
+                ended.append((stage, Lost("its worker process was killed, perhaps for want of "
+                                          "memory")))
+        return ended
 
-def _run_in_workers(stages: Sequence[Stage], store: Store, workers: int, threads: int,
-                    device: str, started: Started, ended: Ended,
-                    tick: Callable[[], None]) -> None:
-    from loky import ProcessPoolExecutor
-    from loky.process_executor import TerminatedWorkerError
+    def _drop(self, slot: int) -> None:
+        pool, self.pools[slot] = self.pools[slot], None
+        if pool is not None:
+            pool.shutdown(wait=True, kill_workers=True)
 
-    waiting = list(stages)
-    running: dict[Future[None], Stage] = {}
-    pool = ProcessPoolExecutor(workers, env=dict.fromkeys(THREAD_VARIABLES, str(threads)),
-                               initializer=_start_worker, initargs=(os.getpid(), threads))
-    try:
-        while waiting or running:
-            for stage in ready_stages(waiting, store)[: workers - len(running)]:
-                waiting.remove(stage)
-                running[pool.submit(run_stage, stage, store, Setting(device))] = stage
-                started(stage)
-            if not running:
-                break  # what is left needs a stage that failed
-            finished, _ = wait(running, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
-            tick()
-            for future in finished:
-                stage = running.pop(future)
-                error = None
-                try:
-                    future.result()
-                except TerminatedWorkerError as lost:
-                    raise RethinkError(
-                        f"a worker process was killed during {stage.label}, perhaps for want of "
-                        "memory. What was finished is stored: run again, with fewer workers if it "
-                        "recurs.") from lost
-                except RethinkError as raised:
-                    error = raised
-                ended(stage, error)
-    finally:
-        pool.shutdown(wait=True, kill_workers=True)
+    def cancel(self) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self.running.clear()
+        for slot in range(self.slots):
+            self._drop(slot)
 
 
 def _start_worker(parent: int, threads: int) -> None:

@@ -1,0 +1,154 @@
+"""The loop that all engines share: which stage is given out when, and what becomes of it."""
+
+from __future__ import annotations
+
+import heapq
+import os
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Protocol
+
+from rethinklab.errors import OutOfTime, RethinkError
+from rethinklab.experiments.store import Store
+from rethinklab.experiments.time_limit import Countdown
+from rethinklab.experiments.trial import Stage
+from rethinklab.trainers import distributed
+
+POLL_SECONDS = 0.5
+RETRIES = 2
+GRACE_SECONDS = 2.0
+
+Started = Callable[[Stage], None]
+Ended = Callable[[Stage, "RethinkError | None"], None]
+
+
+@dataclass(frozen=True)
+class Lost:
+    """A stage that stopped through no fault of its own, as far as one can tell: its worker was
+    killed, its node went away. reason: for "...: REASON". counts: whether it may happen only
+    `RETRIES` times; not where the stage came further and left a checkpoint."""
+
+    reason: str
+    counts: bool = True
+
+
+Outcome = RethinkError | Lost | None
+
+
+class Executor(Protocol):
+    """Where stages run. slots: how many it takes at once."""
+
+    slots: int
+
+    def submit(self, stages: Sequence[Stage], seconds: float | None) -> None:
+        """Begin with stages, at most as many as slots are free. seconds: after which each is to
+        stop at the end of an epoch; None is never."""
+
+    def poll(self, timeout: float) -> list[tuple[Stage, Outcome]]:
+        """Those that ended, after `timeout` seconds at the latest (in this process: when it is
+        done); None for one that is stored."""
+
+    def cancel(self) -> None:
+        """End the stages that still run."""
+
+    def close(self) -> None:
+        """Free what belongs to this process; safe to call at any time."""
+
+
+def run_stages(stages: Sequence[Stage], store: Store, executor: Executor, *, limit: Countdown,
+               started: Started, ended: Ended, tick: Callable[[], None]) -> bool:
+    """Run stages, the first ones first, each when what it needs is stored; those that need one
+    that failed are left out. Returns whether the time ran out before all was tried.
+
+    limit: once a stage stopped early for it nothing more is started, and what still runs at its
+    end is cancelled. started, ended: called here for each stage, `ended` with the error where
+    there was one, which is OutOfTime for a stage that stopped early. tick: called about twice a
+    second meanwhile. A stage whose worker was lost is given out again, twice at most.
+    """
+    queue, running, losses = Queue(stages, store), 0, Counter[str]()
+    closing = False
+    try:
+        while not distributed.broadcast_object(limit.over):
+            batch = [] if closing else queue.take(executor.slots - running)
+            if batch:
+                executor.submit(batch, before_end(limit.left))
+                running += len(batch)
+                for stage in batch:
+                    started(stage)
+            if not running:
+                break  # all are done, or need one that failed
+            for stage, outcome in executor.poll(min(POLL_SECONDS, limit.left or POLL_SECONDS)):
+                running -= 1
+                if isinstance(outcome, Lost):
+                    losses[stage.address] += outcome.counts
+                    if losses[stage.address] <= RETRIES:
+                        queue.put_back(stage)
+                        continue
+                closing |= isinstance(outcome, OutOfTime)
+                ended(stage, queue.settle(stage, outcome))
+            tick()
+        if running:
+            executor.cancel()
+        return closing or running > 0 or bool(queue.ready)
+    finally:
+        executor.close()
+
+
+def before_end(left: float | None) -> float | None:
+    """When a stage is to stop, so that its checkpoint is written before it would be cancelled."""
+    return None if left is None else left - min(GRACE_SECONDS, left / 10)
+
+
+class Queue:
+    """The stages that wait, in their order; those come out whose needs are stored."""
+
+    def __init__(self, stages: Sequence[Stage], store: Store) -> None:
+        self.store = store
+        self.order = {stage.address: number for number, stage in enumerate(stages)}
+        self.stages = list(stages)
+        self.unmet = {stage.address: {need.address for need in stage.needs if not store.has(need)}
+                      for stage in stages}
+        self.needed_by: dict[str, list[str]] = {}
+        for address, needs in self.unmet.items():
+            for need in needs:
+                self.needed_by.setdefault(need, []).append(address)
+        self.ready = [number for number, stage in enumerate(stages)
+                      if not self.unmet[stage.address]]
+
+    def take(self, most: int) -> list[Stage]:
+        """Up to `most` stages that can be run now."""
+        return [self.stages[heapq.heappop(self.ready)]
+                for _ in range(min(most, len(self.ready)))]
+
+    def put_back(self, stage: Stage) -> None:
+        """Have a stage come out again."""
+        heapq.heappush(self.ready, self.order[stage.address])
+
+    def settle(self, stage: Stage, outcome: Outcome) -> RethinkError | None:
+        """Note how a stage ended, so that those come out that waited for it; the error, if any."""
+        if isinstance(outcome, Lost):
+            return RethinkError(f"it was lost {RETRIES + 1} times, the last time because "
+                                f"{outcome.reason}; what was finished is stored, so run again with "
+                                "fewer workers, or with more memory for each.")
+        if outcome is not None:
+            return outcome
+        if not arrived(self.store, stage):
+            return RethinkError(f"it ended, but its result is not in {self.store.root} as seen "
+                                "from here; workers must write to the same folder.")
+        for address in self.needed_by.get(stage.address, ()):
+            self.unmet[address].discard(stage.address)
+            if not self.unmet[address]:
+                heapq.heappush(self.ready, self.order[address])
+        return None
+
+
+def arrived(store: Store, stage: Stage) -> bool:
+    """Whether a stage is stored, a network file system's memory of what was not there cleared."""
+    if store.has(stage):
+        return True
+    with suppress(OSError):
+        os.listdir(store.folder(stage).parent)
+    return store.has(stage)
+

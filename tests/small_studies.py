@@ -1,0 +1,32 @@
+"""Studies that take seconds, and what must be the same however they were run."""
+
+from __future__ import annotations
+
+from image_folders import write_images
+
+import rethinklab as rl
+
+CLOCKS = ["seconds", "date", "spent_seconds", "attempts"]
+
+
+def write_task(root, images=31):
+    """A folder of three classes that differ in brightness; how a study names it."""
+    write_images(root / "train", {"dark": images - 1, "mid": images, "light": images + 1})
+    write_images(root / "test", {"dark": 10, "mid": 10, "light": 11}, seed=1)
+    return f"folder:{root}"
+
+
+def small_study(images, **changes):
+    settings = {"dataset": images, "model": "vgg11", "width": 0.0625, "target": 0.5, "seeds": 2,
+                "recipe": rl.Recipe(epochs=2, lr=0.02, batch_size=16), **changes}
+    return rl.Study(**settings)
+
+
+def run(study, store, **options):
+    """On the CPU, where results repeat to the bit."""
+    return rl.run(study, store, **{"workers": 0, "progress": False, "device": "cpu", **options})
+
+
+def outcome(results):
+    """All of a study's table but clocks and dates and how often a stage was begun."""
+    return results.frame.drop(columns=CLOCKS, errors="ignore").to_dict("list")

@@ -1,0 +1,110 @@
+"""Two hundred trials, killed twenty times: nothing lost, nothing rewritten, little done twice."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from small_studies import outcome, write_task
+
+import rethinklab as rl
+from rethinklab.experiments.upkeep import gc
+
+KILLS, WORKERS = 20, 2
+
+NETWORK = """
+import torch
+from torch import nn
+
+class Tiny(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, stride=2)
+        self.head = nn.Linear(4, classes)
+
+    def forward(self, images):
+        return self.head(torch.relu(self.conv(images)).mean((2, 3)))
+
+def build(num_classes):
+    return Tiny(num_classes)
+"""
+
+DRIVER = """
+import rethinklab as rl
+study = rl.Study(**{settings!r}, recipe=rl.Recipe(epochs=1, lr=0.02, batch_size=8))
+rl.run(study, {store!r}, workers={workers}, progress=False, device="cpu")
+"""
+
+
+def stored_stages(store):
+    return os.listdir(store / "stages") if (store / "stages").is_dir() else []
+
+
+def fingerprints(store):
+    """What tells whether a file of a stored stage was ever written again."""
+    return {path: (path.stat().st_ino, path.stat().st_mtime_ns)
+            for path in (store / "stages").rglob("*") if path.is_file()}
+
+
+def run_until_killed(code, store, more, moment, folder):
+    """Start the study and kill driver and workers with SIGKILL, a moment after `more` further
+    stages were stored; whether it was still running then."""
+    driver = subprocess.Popen([sys.executable, "-c", code], cwd=folder, start_new_session=True)
+    before, deadline = len(stored_stages(store)), time.monotonic() + 120
+    while driver.poll() is None and len(stored_stages(store)) < before + more:
+        assert time.monotonic() < deadline, "the study makes no progress"
+        time.sleep(0.005)
+    time.sleep(moment)
+    running = driver.poll() is None
+    if running:
+        os.killpg(driver.pid, signal.SIGKILL)
+    driver.wait(60)
+    return running
+
+
+@pytest.mark.slow
+def test_two_hundred_trials_survive_twenty_kills(tmp_path, monkeypatch):
+    images = write_task(tmp_path / "images", images=10)
+    (tmp_path / "survivor.py").write_text(NETWORK)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    settings = {"dataset": images, "model": "survivor:build", "target": 0.5, "seeds": 50}
+    study = rl.Study(**settings, recipe=rl.Recipe(epochs=1, lr=0.02, batch_size=8))
+    store, chance = tmp_path / "runs", random.Random(9)
+    code = DRIVER.format(settings=settings, store=str(store), workers=WORKERS)
+
+    kills, seen = 0, {}
+    while kills < KILLS:
+        assert run_until_killed(code, store, chance.randint(1, 9), chance.uniform(0, 0.1),
+                                tmp_path), "the study was done before it was killed often enough"
+        kills += 1
+        now = fingerprints(store)
+        assert {path: now.get(path) for path in seen} == seen, "a stored stage was written again"
+        seen = now
+    results = rl.run(study, store, workers=WORKERS, progress=False, device="cpu")
+
+    now = fingerprints(store)
+    assert {path: now.get(path) for path in seen} == seen, "a stored stage was written again"
+    assert len(results.frame) == 200
+    attempts = [result["attempts"] for result in rl.Store(store).scan()]
+    assert len(attempts) == 50 + 50 + 150  # large networks, plans, and what was made of them
+    assert min(attempts) == 1
+    assert sum(attempts) - len(attempts) <= KILLS * WORKERS, "more than what was in flight"
+    assert sum(attempts) > len(attempts), "no kill hit a stage at work"
+    whole = rl.run(study, tmp_path / "whole", workers=0, progress=False, device="cpu")
+    assert outcome(results) == outcome(whole)
+
+    gc(rl.Store(store))
+    assert list((store / "work").iterdir()) == []
+    assert sorted(path.name for path in store.iterdir()) == ["stages", "store.json", "studies",
+                                                             "work"]
+    assert [p.name for p in (store / "studies").iterdir()] == [f"{study.name}.json"]
+    known = {"result.json", "spec.json", "plan.json", "history.csv", "weights.safetensors",
+             "correct.safetensors"}
+    assert {path.name for path in now} == known
+    sys.modules.pop("survivor", None)
