@@ -22,7 +22,7 @@ _WHERE = {
     "compare_family": "analysis.statistics", "pairs_for": "analysis.power",
     "Study": "experiments.study", "Trial": "experiments.trial", "Store": "experiments.store",
     "Results": "experiments.results", "run": "experiments.runner", "run_one": "experiments.stages",
-    "tune": "experiments.tuning",
+    "tune": "experiments.tuning", "status": "experiments.progress",
     "RethinkError": "errors",
 }
 _MODULES = ("analysis", "data", "experiments", "figures", "models", "notebook", "pruners",
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from rethinklab.analysis.statistics import compare_family, compare_paired
     from rethinklab.data import ImageData, Images, load_data
     from rethinklab.errors import RethinkError
+    from rethinklab.experiments.progress import status
     from rethinklab.experiments.results import Results
     from rethinklab.experiments.runner import run
     from rethinklab.experiments.stages import run_one

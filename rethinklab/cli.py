@@ -43,7 +43,7 @@ app.add_typer(store_app, name="store")
 
 StoreOption = Annotated[str, typer.Option("--store", help="Folder of the results.")]
 WorkersOption = Annotated[int | None, typer.Option(
-    help="Worker processes; 0 for none. [default: one a core, or one on a GPU]")]
+    help="Worker processes; 0 for none. [default: one a core, or one on each GPU]")]
 SeedsOption = Annotated[str | None, typer.Option(
     help="How many seeds, or which: 5, or 0,3,7. [default: by scale]")]
 

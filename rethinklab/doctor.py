@@ -10,7 +10,6 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-
 OPTIONAL = (("jupyterlab", "the notebooks", "jupyterlab"),
             ("ray", "--engine ray", "'rethinklab[ray]'"),
             ("submitit", "--engine slurm", "'rethinklab[slurm]'"),

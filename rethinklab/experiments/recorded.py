@@ -57,4 +57,4 @@ def _stored(root: Path) -> Iterable[Results]:
 
 
 def _of_a_preset(results: Results) -> bool:
-    return "preset" in results.frame and isinstance(results.frame["preset"].iloc[0], str)
+    return "preset" in results.frame and bool(results.frame["preset"].iloc[0])

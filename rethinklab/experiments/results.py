@@ -19,6 +19,7 @@ from rethinklab.experiments.study import Study
 from rethinklab.trainers.regimes import UNPRUNED, find_regime, regime_order, regime_title
 
 NESTED = ("needs", "ledger", "files")
+TEXTS = ("target", "preset")  # that a table could take for numbers, or for nothing
 NUMBERS = ("seed", "test_accuracy", "params", "macs", "epochs", "seconds", "margin")
 
 
@@ -205,9 +206,10 @@ class Results:
         """Results that `save` wrote. Raises ConfigError where the file is not such a one."""
         try:
             frame = (pd.read_parquet(path) if Path(path).suffix == ".parquet" else
-                     pd.read_csv(path))
+                     pd.read_csv(path, dtype=dict.fromkeys(TEXTS, str)))
         except (OSError, ValueError) as error:
             raise ConfigError(f"{path} cannot be read as a table of results ({error}).") from error
+        frame = frame.fillna({name: "" for name in TEXTS if name in frame})
         lacking = {*NUMBERS, "regime", "study", "label"} - set(frame.columns)
         if lacking or frame.empty:
             what = f"column {', '.join(sorted(lacking))}" if lacking else "row"
