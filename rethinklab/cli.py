@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from rethinklab.experiments.results import Results
+    from rethinklab.experiments.store import Store
     from rethinklab.experiments.study import Study
     from rethinklab.experiments.time_limit import Countdown
     from rethinklab.trainers.recipe import Recipe
@@ -145,7 +146,8 @@ def run(
 
     given = {"dataset": data, "model": model, "method": method,
              "target": None if target is None else parse_target(target),
-             "regimes": regimes.split(",") if regimes else None, "seeds": parse_seeds(seeds),
+             "regimes": [name.strip() for name in regimes.split(",")] if regimes else None,
+             "seeds": parse_seeds(seeds),
              "method_options": parse_options(option or []),
              "model_options": parse_options(model_option or []),
              "width": width, "margin": margin, "size": size, "root": root,
@@ -173,17 +175,37 @@ def study_settings(preset: str | None, scale: str, given: dict[str, Any],
     from rethinklab.experiments import paper
     from rethinklab.experiments.scales import find_scale
 
-    find_scale(scale)
+    chosen = find_scale(scale)
     base: dict[str, Any] = {"scale": scale}
     if preset:
-        base = paper.preset(preset, scale, data=given.get("dataset"))
+        base = varied(paper.preset(preset, scale, data=given.get("dataset")), given)
     for name in ("method_options", "model_options"):
         base[name] = {**base.get(name, {}), **given.get(name, {})}
     settings = {**given, **{n: base[n] for n in ("method_options", "model_options")}}
     settings = {**base, **settings}
     if changes:
-        settings["recipe"] = changed(base.get("recipe") or find_scale(scale).recipe, changes)
+        usual = chosen.look if chosen.look and "model" not in settings else chosen
+        settings["recipe"] = changed(base.get("recipe") or usual.recipe, changes)
     return settings
+
+
+def varied(row: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """The settings of a row of the paper as far as they hold for what the user gives instead: a
+    control takes the row's method with its options, another method starts from its own, and a
+    study of something else no longer counts as the row."""
+    from rethinklab.pruners import CONTROLS
+
+    row = dict(row)
+    method = given.get("method", row["method"])
+    if method != row["method"]:
+        control = {"of": row["method"], "options": row["method_options"]}
+        row["method_options"] = control if method in CONTROLS else {}
+    other = any(given.get(name, row[name]) != row[name] for name in ("model", "method", "target"))
+    if other:
+        row.pop("pruned_model", None)
+    if other or given.get("method_options") or given.get("model_options"):
+        row["preset"] = ""
+    return row
 
 
 def changed(recipe: Recipe, changes: dict[str, Any]) -> Recipe:
@@ -333,7 +355,7 @@ def results(
     if not studies and (format in ("table", "ledger") or not names):
         typer.echo("\n".join(names) if names else "No study is stored here yet.")
         return
-    found = [stored_results(name, place) for name in studies or names]
+    found = [stored_results(name, place) for name in studies or begun(names, place)]
     if format == "parquet":
         if out is None:
             raise ConfigError("format parquet is no text; say where to with --out FILE.parquet.")
@@ -342,6 +364,12 @@ def results(
         out.write_text(formatted(found, format) + "\n")
     else:
         typer.echo(formatted(found, format))
+
+
+def begun(studies: dict[str, Any], place: Store) -> list[str]:
+    """The studies of which a trial is stored."""
+    return [name for name, content in studies.items()
+            if any(map(place.read_address, content.get("addresses", {}).values()))]
 
 
 FORMATS = ("table", "csv", "latex", "parquet", "ledger")

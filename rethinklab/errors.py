@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 MANY = 20
@@ -43,6 +43,14 @@ class OutOfTime(RethinkError):
     """A run was stopped before its end because its time was up; the same call goes on."""
 
     exit_code = 4
+
+
+class StagesFailed(RethinkError):
+    """Some stages of a study failed, for the causes given; the others are stored."""
+
+    def __init__(self, causes: Sequence[RethinkError], text: str) -> None:
+        super().__init__(text)
+        self.causes = tuple(causes)
 
 
 class StoreError(RethinkError):

@@ -174,6 +174,29 @@ def test_other_epochs_change_all_that_a_recipe_counts_in_epochs():
     assert cli.changed(rl.Recipe(), {"epochs": 8}) == rl.Recipe(epochs=8)
 
 
+def test_other_settings_begin_with_those_of_the_first_look():
+    changes = {"lr": 0.1}
+    assert cli.study_settings(None, "quick", {}, changes)["recipe"] == rl.Recipe(epochs=4, lr=0.1)
+    given = {"model": "vgg11"}
+    named = cli.study_settings(None, "quick", given, changes)
+    assert named["recipe"] == rl.Recipe(epochs=6, lr=0.1)
+
+
+def test_a_row_with_other_settings_is_no_longer_that_row():
+    row = "slimming-vgg19-cifar10-70"
+    assert cli.study_settings(row, "paper", {"seeds": 2}, {})["preset"] == row
+    control = cli.study_settings(row, "paper", {"method": "random"}, {})
+    assert control["preset"] == ""
+    assert control["method_options"] == {"of": "slimming", "options": {"strength": 1e-4}}
+    assert rl.Study(**control).pruner.base.strength == 1e-4
+    other = cli.study_settings(row, "paper", {"method": "l1", "target": 0.4}, {})
+    assert (other["preset"], other["method_options"]) == ("", {})
+    published = "sss-resnet50-imagenet-41"
+    assert cli.study_settings(published, "quick", {}, {})["pruned_model"] == "sss_resnet41"
+    own = cli.study_settings(published, "quick", {"target": 0.5}, {})
+    assert "pruned_model" not in own
+
+
 def test_doctor_works_where_torch_does_not(tmp_path):
     code = ("import sys; sys.modules['torch'] = None; sys.modules['torchvision'] = None\n"
             "sys.argv = ['rethinklab', 'doctor']\n"

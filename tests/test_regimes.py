@@ -92,6 +92,19 @@ def test_scratch_b_of_soft_filter_pruning_counts_the_pretraining(ratio, epochs):
     assert found.drops == tuple(int(m * ratio) for m in (60, 120, 160))
 
 
+def test_counting_more_epochs_counts_them_in_every_budget():
+    recipe = rl.Recipe(epochs=200, counted_epochs=400)
+    assert budget("scratch-b", recipe, 1.5).epochs == 600
+    assert budget("scratch-b-full", recipe, 1.5).epochs == 600 + 50
+    with pytest.raises(ConfigError, match="counted_epochs 100"):
+        rl.Recipe(epochs=160, counted_epochs=100)
+
+
+def test_a_fall_before_the_first_epoch_is_none():
+    assert rl.Recipe(epochs=1).last_lr == 0.1
+    assert rl.Recipe(epochs=2).last_lr == 0.001
+
+
 @pytest.mark.parametrize(("name", "first"), [
     ("lr-rewind", 0), ("lr-rewind:0.5", 80), ("weight-rewind", 16), ("weight-rewind:0.25", 120),
     ("finetune:0.5", 0), ("scratch-b", 0)])

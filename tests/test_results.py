@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 from image_folders import write_images
@@ -51,6 +53,24 @@ def test_verdicts_are_one_family(results):
     assert results.compare("scratch-e", "finetune").family == 1
 
 
+def test_new_weights_are_compared_with_every_way_to_train_inherited_ones():
+    rows = [{"regime": regime, "seed": seed, "test_accuracy": 0.9 + seed / 100 + n / 1000,
+             "params": 1, "macs": 1, "epochs": 6, "seconds": 1.0}
+            for n, regime in enumerate(("unpruned", "pruned", "finetune", "restart", "scratch-e",
+                                        "scratch-b")) for seed in range(3)]
+    frame = pd.DataFrame(rows)
+    found = rl.Results(frame, 0.3, "label").verdicts()
+    assert [(c.a, c.b) for c in found] == [
+        ("Scratch-E", "Fine-tuned"), ("Scratch-E", "LR restart"),
+        ("Scratch-B", "Fine-tuned"), ("Scratch-B", "LR restart")]
+    assert {c.family for c in found} == {4}
+    alone = frame[~frame["regime"].isin(["finetune", "restart"])]
+    assert [(c.a, c.b) for c in rl.Results(alone, 0.3, "label").verdicts()] == [
+        ("Scratch-E", "Pruned"), ("Scratch-B", "Pruned")]
+    short = rl.Results(frame.assign(epochs=1), 0.3, "label")
+    assert any("LR restart has 1 epochs" in note for note in short.notes())
+
+
 def test_non_inferiority_is_asked_for(results):
     found = results.compare("scratch-b", "finetune", claim="non-inferiority")
     assert found.verdict in ("not inferior", "not decided")
@@ -96,6 +116,9 @@ def test_another_study_is_compared_by_seed(results, images, store):
     expected = compare_paired(first, second, margin=results.margin,
                               names=("Fine-tuned (l1)", "Fine-tuned (random)"))
     assert str(found) == str(expected)
+    fewer = run(replace(study_of(images), images=15), store)
+    with pytest.raises(ConfigError, match="differ in data"):
+        results.against(fewer, "finetune")
     alone = run(study_of(images, method="random", method_options={"of": "l1"}, seeds=[7]), store)
     with pytest.raises(ConfigError, match="no seed in common"):
         results.against(alone, "finetune")

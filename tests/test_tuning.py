@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from image_folders import write_images
 
@@ -53,11 +55,27 @@ def test_no_network_of_the_grid_was_tested_on_the_test_images(tuned):
     assert {row["train_images"] for row in rows} == {len(held.train)}
 
 
+def test_the_grid_is_no_result_of_a_row_and_has_names_of_its_own(tuned):
+    _, store, _ = tuned
+    studies = store.studies()
+    assert studies
+    assert all(name.startswith("tuning-") for name in studies)
+    assert all(not content["study"]["preset"] for content in studies.values())
+
+
+def test_a_training_that_is_not_on_the_grid_is_said(tuned):
+    study, store, _ = tuned
+    slim = replace(study, method="slimming", target=0.3, method_options={"minimum": 1},
+                   regimes=["scratch-e"], seeds=1)
+    found = tune(slim, store, factors=(1, 2), hold_out=0.25, **OPTIONS)
+    assert any("slimming acts" in note for note in found.notes)
+
+
 def test_a_best_rate_at_the_edge_is_said(tuned):
     _, _, found = tuned
     chosen = found.table[found.table["chosen"]]
     at_edge = chosen[chosen["factor"].isin([0.1, 4])]
-    assert len(found.notes) == len(at_edge)
+    assert len(found.notes) == len(at_edge)  # L1-norm pruning trains nothing besides
     assert all("of the grid" in note for note in found.notes)
     assert str(found).count("Note:") == len(found.notes)
 

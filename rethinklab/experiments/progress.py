@@ -274,6 +274,7 @@ class Display:
         self.running: dict[str, float] = {}  # the share that was done when this run took it over
         self.begun, self.done_here, self.looked = time.monotonic(), 0.0, 0.0
         self.failures: list[str] = []
+        self.causes: list[RethinkError] = []
         self.table = NotebookTable() if progress and in_notebook() else None
         self.bar = make_bar(progress and self.table is None, desc=name, total=1.0,
                             bar_format="{desc} {percentage:3.0f}% |{bar}| {elapsed}{postfix}")
@@ -292,6 +293,7 @@ class Display:
         self.finished += 1
         if error is not None:
             self.failures.append(f"{stage.label}: {error}")
+            self.causes.append(error)
             self._say(f"{stage.label}: failed")
             return
         self.stored.add(stage.address)

@@ -25,7 +25,7 @@ def own_results(store: str | Path = "runs", folder: str | Path | None = None) ->
     found = [*_recorded(folder or recorded_folder()), *_stored(Path(store))]
     rows = [{"preset": str(results.frame["preset"].iloc[0]), "regime": regime, "mean": row["mean"],
              "sd": row["sd"], "n": int(row["n"]), "scale": str(results.frame["scale"].iloc[0]),
-             "label": results.label}
+             "label": f"{results.label} [{results.name}]"}
             for results in found for regime, row in results.summary().iterrows()]
     return pd.DataFrame(rows, columns=COLUMNS)
 
@@ -39,8 +39,13 @@ def recorded_folder() -> Path | None:
 
 
 def _recorded(folder: str | Path | None) -> Iterable[Results]:
-    tables = sorted(Path(folder).glob("*.csv")) if folder else []
-    return [results for results in map(Results.load, tables) if _of_a_preset(results)]
+    for path in sorted(Path(folder).glob("*.csv")) if folder else []:
+        try:
+            results = Results.load(path)
+        except ConfigError:  # a table of something else
+            continue
+        if _of_a_preset(results):
+            yield results
 
 
 def _stored(root: Path) -> Iterable[Results]:

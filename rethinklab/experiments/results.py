@@ -20,6 +20,8 @@ from rethinklab.trainers.regimes import UNPRUNED, find_regime, regime_order, reg
 
 NESTED = ("needs", "ledger", "files")
 TEXTS = ("target", "preset")  # that a table could take for numbers, or for nothing
+SCHEDULED = ("one-cycle", "restart", "linear", "weight-rewind")
+MANY_EPOCHS = 5
 NUMBERS = ("seed", "test_accuracy", "params", "macs", "epochs", "seconds", "margin")
 
 
@@ -80,21 +82,28 @@ class Results:
         """A regime here minus one of another study, paired by seed: one method against another, or
         against its control. Raises ConfigError where they have no seed in common."""
         there = other_regime or regime
+        for column in ("data", "test_images"):
+            here, beyond = (sorted(set(r.frame[column])) for r in (self, other))
+            if here != beyond:
+                raise ConfigError(f"{self.name} and {other.name} differ in {column} ({here} and "
+                                  f"{beyond}), so their accuracies cannot be paired.")
         first, second = paired(self.accuracies(regime), other.accuracies(there), regime, there)
-        names = (f"{regime_title(regime)} ({self._method})",
-                 f"{regime_title(there)} ({other._method})")
+        called = [self._method, other._method]
+        if called[0] == called[1]:
+            called = [self.name, other.name]
+        names = (f"{regime_title(regime)} ({called[0]})", f"{regime_title(there)} ({called[1]})")
         return compare_paired(first, second, margin=self.margin if margin is None else margin,
                               names=names)
 
     def verdicts(self) -> list[PairedComparison]:
-        """The study's question: each regime with new weights against the one that inherits most:
-        fine-tuned, else the winning ticket, else as pruned. They are one family, and what is
-        claimed of each is adjusted for their number."""
-        inheriting = next((r for r in ("finetune", "ticket", "pruned") if r in self.regimes), None)
-        if inheriting is None:
-            return []
-        return self._family([(regime, inheriting) for regime in self.regimes
-                             if regime != UNPRUNED and find_regime(regime).start == "new"])
+        """The study's question: each regime with new weights against each that trains what the
+        large network left, or against the network as pruned where there is none. They are one
+        family, and what is claimed of each is adjusted for their number."""
+        pruned = [regime for regime in self.regimes if regime != UNPRUNED]
+        new = [regime for regime in pruned if find_regime(regime).start == "new"]
+        inheriting = [regime for regime in pruned if regime not in new]
+        trained = [regime for regime in inheriting if regime != "pruned"]
+        return self._family([(a, b) for a in new for b in trained or inheriting])
 
     def _family(self, pairs: Sequence[tuple[str, str]], margin: float | None = None,
                 claim: str = "difference") -> list[PairedComparison]:
@@ -151,6 +160,10 @@ class Results:
                 summary.loc["scratch-e", "epochs"] == summary.loc["scratch-b", "epochs"]):
             found.append("Scratch-B has as many epochs as Scratch-E here, because it is cut down "
                          "to whole epochs: too few to tell the two apart. Train for more.")
+        found += [f"{regime_title(str(regime))} has {epochs:g} epochs here, too few for its "
+                  "schedule to be what its name says. Train for more."
+                  for regime, epochs in summary["epochs"].items() if epochs < MANY_EPOCHS
+                  and str(regime).partition(":")[0] in SCHEDULED]
         if "classes" in self.frame and UNPRUNED in summary.index:
             chance = 100 / float(self.frame["classes"].iloc[0])
             if summary.loc[UNPRUNED, "mean"] < 1.5 * chance:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rethinklab.data import ImageData
-from rethinklab.errors import ConfigError, OutOfTime, RethinkError
+from rethinklab.errors import ConfigError, OutOfTime, StagesFailed
 from rethinklab.experiments.engines.choose import check_engine, make_executor
 from rethinklab.experiments.engines.drive import run_stages
 from rethinklab.experiments.engines.local import check_workers
@@ -36,7 +36,7 @@ def run(study: Study, store: str | Path | Store = "runs", *, workers: int | None
     `slurm` as `SlurmJobs` takes it. gpus_per_trial: share of a GPU, for ray and slurm.
     time_limit: seconds, or a text such as "25m" or "1h30m", after which everything has ended; with
     workers=0 at the end of the epoch under way. events: a folder for TensorBoard's files.
-    Raises RethinkError naming each stage that failed, after all that need none of them are
+    Raises StagesFailed naming each stage that failed, after all that need none of them are
     done and stored; OutOfTime where the time ran out first, and the same call goes on.
     """
     limit = Countdown(time_limit)
@@ -81,9 +81,9 @@ def run(study: Study, store: str | Path | Store = "runs", *, workers: int | None
                             + f" {failed}".rstrip())
         if failed:
             untried = len(missing) - stored - len(display.failures)
-            raise RethinkError(
+            raise StagesFailed(display.causes, (
                 f"of {len(missing)} stages {len(display.failures)} failed, {stored} are stored and "
-                f"{untried} that need the failed ones were not tried. {failed}")
+                f"{untried} that need the failed ones were not tried. {failed}"))
     return collect(study, place, addresses.values())
 
 

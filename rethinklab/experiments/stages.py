@@ -88,10 +88,8 @@ def _train_large(stage: Stage, store: Store, setting: Setting) -> None:
     data = stage_data(stage)
     during = stage.spec.get("during")
     acting = method_callbacks(during, data) if during else []
-    model = build_stage_model(stage.spec)
-    if "start" in stage.spec:  # from the network that was trained without the method
-        load_weights(model, store.folder(stage.needs[0]) / "weights.safetensors")
-    outcome = _train(stage, store, model, data, Recipe(**stage.spec["recipe"]), setting, acting,
+    outcome = _train(stage, store, _beginning(stage, store), data,
+                     Recipe(**stage.spec["recipe"]), setting, acting,
                      last_epoch=stage.spec.get("until"))
     cost = profile(outcome.model, data.input_shape, latency=False)
     name = f"{during['method']} training" if during else UNPRUNED
@@ -159,11 +157,19 @@ def _start(stage: Stage, store: Store, plan: Plan, data: ImageData, recipe: Reci
         return plan.scratch(build_stage_model(large.spec), stage.spec["seed"]), first_epoch
     if regime.start == "rewound":
         early = stage.needs[1:]
-        network = load_network(early[0], store) if early else build_stage_model(large.spec)
+        network = load_network(early[0], store) if early else _beginning(large, store)
         return plan.ticket(network), first_epoch
     origin = Origin(recipe, stage.spec["seed"], None, setting.device, stage.spec["precision"])
-    initial = rewound(build_stage_model(large.spec), data, origin, plan.rewind)
+    initial = rewound(_beginning(large, store), data, origin, plan.rewind)
     return plan.ticket(initial), plan.rewind
+
+
+def _beginning(large: Stage, store: Store) -> nn.Module:
+    """The large network as it was when the training began that the plan rests on."""
+    model = build_stage_model(large.spec)
+    if "start" in large.spec:  # the network that was trained without the method
+        load_weights(model, store.folder(large.needs[0]) / "weights.safetensors")
+    return model
 
 
 def published_start(spec: Mapping[str, Any], data: ImageData) -> tuple[nn.Module, float]:

@@ -182,7 +182,10 @@ class Study:
     def name(self) -> str:
         """METHOD-NETWORK-DATASET-TARGET-SCALE-hash: readable, and one for each set of settings."""
         dataset = self.dataset.rstrip("/").split("/")[-1].removeprefix("folder:")
-        parts = (self.method, self.network.split(":")[-1], dataset, str(self.target), self.scale)
+        parts: tuple[str, ...] = (
+            self.method, self.network.split(":")[-1], dataset, str(self.target), self.scale)
+        if self.hold_out:
+            parts = ("tuning", *parts)
         slug = re.sub(r"[^A-Za-z0-9.]+", "-", "-".join(parts)).strip("-")
         return f"{slug[:60]}-{digest(self._identity())[:6]}"
 
@@ -206,8 +209,7 @@ class Study:
         """All that makes it another study: younger fields only where they are used, so that a
         name given before they existed stays what it was."""
         content = asdict(self)
-        content.pop("preset")
-        for name in ("hold_out", "images", "lrs", "pruned_model"):
+        for name in ("hold_out", "images", "lrs", "preset", "pruned_model"):
             if not content[name]:
                 content.pop(name)
         return {**content, "recipe": self.large_recipe.identity()}

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from rethinklab.errors import ConfigError, OutOfTime, RethinkError
+from rethinklab.errors import ConfigError, DivergenceError, RethinkError, StagesFailed
 from rethinklab.experiments.results import Results, collect
 from rethinklab.experiments.runner import run
 from rethinklab.experiments.store import Store
@@ -47,13 +47,14 @@ def tune(study: Study, store: str | Path | Store = "runs", *,
 
     factors: multiples of the rate that each arm has by its rule. The unpruned network comes
     first; the others then start from it as tuned. hold_out: share of the training images that
-    takes the place of the test images, for all networks, the large ones included. options: of
-    `run`. Every arm gets one run for each factor and seed. A run that diverges counts as worst.
+    takes the place of the test images, for all networks, the large ones included. A training in
+    which the method itself acts is no arm of its own; a note says so. options: of `run`. Every
+    arm gets one run for each factor and seed. A run that diverges counts as worst.
     Raises ConfigError for a grid that is none, and RethinkError where an arm has no run that ends.
     """
     grid = check_factors(factors)
     place = store if isinstance(store, Store) else Store(store)
-    held = replace(study, hold_out=hold_out)
+    held = replace(study, hold_out=hold_out, preset="")
     rows = [row for factor in grid
             for row in _held_out(replace(held, recipe=_scaled(held, factor), regimes=(), lrs={}),
                                  place, {UNPRUNED: held.large_recipe.lr * factor}, factor, options)]
@@ -68,7 +69,15 @@ def tune(study: Study, store: str | Path | Store = "runs", *,
     lrs = {regime: best[regime]["lr"] for regime in rates if best[regime]["factor"] != 1}
     table = pd.DataFrame([{**row, "chosen": row is best[row["regime"]]} for row in rows])
     chosen = replace(study, recipe=recipe, lrs=lrs)
-    return Tuning(chosen, table, tuple(_edges(best, grid)))
+    return Tuning(chosen, table, (*_edges(best, grid), *_off_the_grid(study)))
+
+
+def _off_the_grid(study: Study) -> list[str]:
+    if not study.pruner.training_spec():
+        return []
+    return [f"the training in which {study.method} acts takes the learning rate chosen for the "
+            "unpruned network; it is no arm of the grid, and regimes that rest on it are at that "
+            "much of a disadvantage."]
 
 
 def check_factors(factors: Sequence[float]) -> list[float]:
@@ -97,10 +106,8 @@ def _held_out(study: Study, place: Store, lrs: Mapping[str, float], factor: floa
     results: Results | None
     try:
         results = run(study, place, **options)
-    except OutOfTime:
-        raise
-    except RethinkError as error:
-        if "diverged" not in str(error):
+    except StagesFailed as error:
+        if not all(isinstance(cause, DivergenceError) for cause in error.causes):
             raise
         addresses = [trial.address for trial in study.trials(study.load())]
         stored = [address for address in addresses if place.read_address(address)]

@@ -17,6 +17,7 @@ from rethinklab.figures.style import (
 from rethinklab.trainers.regimes import UNPRUNED, regime_title
 
 CHARACTERS_PER_INCH = 20  # of the note's font
+MANY = 6  # regimes whose names no longer fit beside one another
 
 
 def regimes(results: Results, width: float = TEXT_WIDTH, height: float = 2.6) -> PaperFigure:
@@ -42,7 +43,9 @@ def regimes(results: Results, width: float = TEXT_WIDTH, height: float = 2.6) ->
             spread = values.std() if len(values) > 1 else None
             axes.errorbar(place + 0.22, values.mean(), yerr=spread, fmt=look["marker"],
                           color=look["color"], markerfacecolor="white", capsize=3, zorder=3)
-        axes.set_xticks(list(order.values()), [regime_title(regime) for regime in order])
+        axes.set_xticks(list(order.values()), [regime_title(regime) for regime in order],
+                        rotation=30 if len(order) > MANY else 0,
+                        ha="right" if len(order) > MANY else "center")
         axes.set_xlim(-0.4, len(order) - 0.4)
         axes.set_ylabel("Test accuracy (%)")
         axes.grid(axis="y", linewidth=0.3, color="0.85")

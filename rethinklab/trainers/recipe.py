@@ -63,6 +63,9 @@ class Recipe:
             if not isinstance(value, (int, float)) or not 0 <= value <= high:
                 raise ConfigError(f"{name} {value!r} must be a number from 0 to {high:g}.")
             object.__setattr__(self, name, float(value))  # 1 and 1.0 are one recipe
+        if self.counted_epochs is not None and self.counted_epochs < self.epochs:
+            raise ConfigError(f"counted_epochs {self.counted_epochs} must not be below the "
+                              f"{self.epochs} epochs that are trained.")
         if self.nesterov and not self.momentum:
             raise ConfigError("nesterov needs a momentum above 0.")
         if list(self.milestones) != sorted(self.milestones) or not all(
@@ -99,7 +102,7 @@ class Recipe:
     def last_lr(self) -> float:
         """The lowest learning rate of the schedule."""
         if self.shape == "steps":
-            return self._after(len(self.drops))
+            return self._after(sum(drop > 0 for drop in self.drops))
         return self.lr_at(self.epochs - 1)
 
     def lr_at(self, epoch: int) -> float:

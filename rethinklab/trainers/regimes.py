@@ -101,7 +101,7 @@ def same_computation(recipe: Recipe, ratio: float, share: float | None) -> Recip
     The milestones stretch with it. Source: Liu et al. (ICLR 2019), section 3.
     """
     counted = recipe.counted_epochs or recipe.epochs
-    longer = replace(recipe, epochs=int(counted * _checked(ratio)))
+    longer = replace(recipe, epochs=int(counted * _checked(ratio)), counted_epochs=None)
     if counted == recipe.epochs:
         return longer
     # The released code stretches the milestones of the training itself, not of what it counts.
@@ -119,13 +119,14 @@ def same_computation_in_all(recipe: Recipe, ratio: float, share: float | None) -
 
     Source: Wang et al. (2023, arXiv 2301.05219), who call equal total FLOPs SX-B.
     """
-    epochs = int(recipe.epochs * _checked(ratio) + share_epochs(recipe, None))
-    return replace(recipe, epochs=epochs)
+    counted = recipe.counted_epochs or recipe.epochs
+    epochs = int(counted * _checked(ratio) + share_epochs(recipe, None))
+    return replace(recipe, epochs=epochs, counted_epochs=None)
 
 
 def same_epochs_in_all(recipe: Recipe, ratio: float, share: float | None) -> Recipe:
     """As many epochs as large network and fine-tuning had together: SX-A of Wang et al. (2023)."""
-    return replace(recipe, epochs=recipe.epochs + share_epochs(recipe, None))
+    return replace(recipe, epochs=recipe.epochs + share_epochs(recipe, None), counted_epochs=None)
 
 
 def _checked(ratio: float) -> float:

@@ -117,8 +117,12 @@ def _adapted(row: Recipe, shorter: Recipe, length: float) -> Recipe:
     def share(count: int | None) -> int | None:
         return None if count is None else max(1, round(epochs * count / row.epochs))
 
+    falls = row.milestones
+    if row.step is not None:  # a step of so few epochs would round to one, and falls be many
+        falls = tuple(row.step * n for n in range(1, round(1 / row.step) + 1)
+                      if row.step * n < 0.999)
     lr = round(shorter.lr * row.lr / STANDARD_LR, 9)  # 0.005, not 0.005000000000000001
     # A warm-up is an epoch at least, and of 4 epochs that leaves none at the full rate.
     return replace(row, epochs=epochs, lr=lr, batch_size=shorter.batch_size, warmup=0.0,
-                   finetune_epochs=share(row.finetune_epochs),
+                   milestones=falls, step=None, finetune_epochs=share(row.finetune_epochs),
                    counted_epochs=share(row.counted_epochs))
