@@ -248,8 +248,11 @@ class Store:
 
     def save_study(self, name: str, content: dict[str, Any]) -> None:
         """Remember what was asked, so that its results can be found by name."""
+        path = self.root / "studies" / f"{name}.json"
         try:
-            write_atomically(self.root / "studies" / f"{name}.json", json.dumps(content, indent=1))
+            with self.hold("studies"):  # or a clean-up could take the draft for a leftover
+                write_atomically(path, json.dumps(content, indent=1))
+                self.drop_lock("studies")
         except OSError as error:
             raise StoreError(f"the study {name} could not be stored in {self.root} "
                              f"({reason(error)}); free some space or choose another --store, and "

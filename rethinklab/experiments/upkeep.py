@@ -162,8 +162,12 @@ def gc(store: Store | str | Path, checkpoints: bool = False, unreferenced: bool 
     place = store if isinstance(store, Store) else Store(store, create=False)
     cleared = Cleared()
     try:
-        for path, _ in _left_of_nobody(place.root):
-            cleared.remove(path)
+        with place.hold("studies", wait=False) as held:
+            for path, _ in _left_of_nobody(place.root):
+                if held or path.parent.name != "studies":
+                    cleared.remove(path)
+            if held:
+                place.drop_lock("studies")
         for address in _worked_on(place.root):
             _clear_work(place, address, checkpoints, cleared)
         if unreferenced:
