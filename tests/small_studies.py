@@ -16,6 +16,13 @@ def write_task(root, images=31):
     return f"folder:{root}"
 
 
+def write_pair(root):
+    """A smaller folder, of two classes; how a study names it."""
+    write_images(root / "train", {"dark": 20, "light": 22})
+    write_images(root / "test", {"dark": 10, "light": 11}, seed=1)
+    return f"folder:{root}"
+
+
 def small_study(images, **changes):
     settings = {"dataset": images, "model": "vgg11", "width": 0.0625, "target": 0.5, "seeds": 2,
                 "recipe": rl.Recipe(epochs=2, lr=0.02, batch_size=16), **changes}

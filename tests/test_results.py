@@ -6,9 +6,8 @@ from dataclasses import replace
 
 import pandas as pd
 import pytest
-from image_folders import write_images
 from safetensors.torch import load_file
-from test_study import run
+from small_studies import run, write_pair
 
 import rethinklab as rl
 from rethinklab.analysis.mcnemar import mcnemar
@@ -22,10 +21,7 @@ RECIPE = rl.Recipe(epochs=1, lr=0.02, batch_size=16)
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory):
-    root = tmp_path_factory.mktemp("images")
-    write_images(root / "train", {"dark": 20, "light": 22})
-    write_images(root / "test", {"dark": 10, "light": 11}, seed=1)
-    return f"folder:{root}"
+    return write_pair(tmp_path_factory.mktemp("images"))
 
 
 def study_of(images, **changes):

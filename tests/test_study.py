@@ -12,38 +12,17 @@ import time
 
 import pytest
 from image_folders import write_images
+from small_studies import outcome, run, small_study, write_task
 
 import rethinklab as rl
 from rethinklab.errors import ConfigError, PlanError, RethinkError
 from rethinklab.experiments import runner, stages
 from rethinklab.experiments.upkeep import repair
 
-RECIPE = rl.Recipe(epochs=2, lr=0.02, batch_size=16)
-
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory):
-    root = tmp_path_factory.mktemp("images")
-    write_images(root / "train", {"dark": 30, "mid": 30, "light": 33})
-    write_images(root / "test", {"dark": 10, "mid": 10, "light": 11}, seed=1)
-    return f"folder:{root}"
-
-
-def small_study(images, **changes):
-    settings = {"dataset": images, "model": "vgg11", "width": 0.0625, "target": 0.5,
-                "seeds": 2, "recipe": RECIPE, **changes}
-    return rl.Study(**settings)
-
-
-def run(study, store, **options):
-    return rl.run(study, store, **{"workers": 0, "progress": False,
-                                   "device": "cpu", **options})  # where results repeat to the bit
-
-
-def outcome(results):
-    """What must be the same however a study was run: all but clocks."""
-    clocks = ["seconds", "date", "spent_seconds", "attempts"]
-    return results.frame.drop(columns=clocks, errors="ignore").to_dict("list")
+    return write_task(tmp_path_factory.mktemp("images"))
 
 
 @pytest.fixture(scope="module")

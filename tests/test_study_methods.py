@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from image_folders import write_images
-from test_study import run, small_study
+from small_studies import run, small_study, write_pair
 
 import rethinklab as rl
 from rethinklab.errors import ConfigError, PlanError
@@ -12,10 +11,7 @@ from rethinklab.errors import ConfigError, PlanError
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory):
-    root = tmp_path_factory.mktemp("images")
-    write_images(root / "train", {"dark": 20, "light": 22})
-    write_images(root / "test", {"dark": 10, "light": 11}, seed=1)
-    return f"folder:{root}"
+    return write_pair(tmp_path_factory.mktemp("images"))
 
 
 def addresses(**settings):

@@ -8,9 +8,8 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 import torch
-from image_folders import write_images
 from safetensors.torch import load_file
-from test_study import run
+from small_studies import run, write_pair
 
 import rethinklab as rl
 from rethinklab.errors import ConfigError
@@ -27,10 +26,7 @@ RETRAINED = ("finetune", "finetune:0.5", "lr-rewind", "lr-rewind:0.5", "weight-r
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory):
-    root = tmp_path_factory.mktemp("images")
-    write_images(root / "train", {"dark": 20, "light": 22})
-    write_images(root / "test", {"dark": 10, "light": 11}, seed=1)
-    return f"folder:{root}"
+    return write_pair(tmp_path_factory.mktemp("images"))
 
 
 def study_of(images, **changes):

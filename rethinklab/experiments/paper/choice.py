@@ -12,6 +12,7 @@ from rethinklab.experiments.scales import SCALES, Scale, find_scale
 from rethinklab.trainers.recipe import Recipe
 
 STAND_IN = "digits"
+FEWEST_IMAGES = 100
 STANDARD_LR = Recipe().lr
 
 
@@ -76,12 +77,22 @@ def preset(name: str, scale: str = "paper", data: str | None = None) -> dict[str
 
 def load(row: Preset) -> float:
     """How much work a row is: layers times the trainings of a seed, in units of the four of a
-    usual row (the large network, and three regimes). The layers of ImageNet's networks count a
-    quarter: most of them see images that the first few have made small."""
+    usual row (the large network, and three regimes of which Scratch-B counts up to twice). The
+    layers of ImageNet's networks count a quarter: most of them see images that the first few have
+    made small."""
     found = re.search(r"\d+", row.model)
     assert found  # every network of the study is called by its depth
     layers = int(found[0]) / (4 if row.dataset == "imagenet" else 1)
-    return layers * (row.options.get("rounds", 2) + 2) / 4
+    return layers * (2 + max(row.options.get("rounds", 2), _stretch(row))) / 4
+
+
+def _stretch(row: Preset) -> float:
+    """How many times longer than Scratch-E the row's Scratch-B is, as far as can be told before."""
+    if "scratch-b" not in row.regimes:
+        return 1.0
+    counted = (row.recipe.counted_epochs or row.recipe.epochs) / row.recipe.epochs
+    sparse = 1 / (1 - row.target) if isinstance(row.target, float) else 1.0
+    return counted * (row.ratio or sparse)
 
 
 def _dataset(row: Preset, scale: str, data: str | None) -> str:
@@ -104,8 +115,9 @@ def _shrunk(row: Preset, scale: Scale) -> dict[str, Any]:
         settings["seeds"] = scale.preset_seeds
     relief = scale.relief
     if relief is not None and load(row) > relief.load:
-        shorter = relief.recipe
-        settings |= {"width": relief.width, "images": int(relief.images / load(row))}
+        shorter = replace(shorter, epochs=relief.epochs)
+        settings |= {"width": relief.width,
+                     "images": max(FEWEST_IMAGES, int(relief.images / load(row)))}
     settings["recipe"] = _adapted(row.recipe, shorter, row.length)
     return settings
 
