@@ -56,7 +56,7 @@ SCALES = {
                    "seconds to minutes on two CPU cores, slim networks",
                    Look(Recipe(epochs=4, lr=0.05), 0.0625, 2),
                    {"slimming": {"strength": 0.01, "minimum": 1}, "sss": {"strength": 0.01}},
-                   2, Relief(20, 0.25, 4, 30_000)),
+                   2, Relief(20, 0.25, 4, 10_000)),
     "classroom": Scale(Recipe(epochs=20, lr=0.05), 0.25, 6, 0.5,
                        "tens of minutes to hours on a laptop, slim networks", None,
                        {"slimming": {"strength": 0.0025, "minimum": 1},
