@@ -33,7 +33,8 @@ notebooks: $(VENV)/.installed
 	$(BIN)/python -m rethinklab.notebook.execute notebooks/*.ipynb
 
 figures: $(VENV)/.installed
-	for csv in data/results/*.csv; do $(BIN)/rethinklab figures --from $$csv --out figures || exit 1; done
+	$(BIN)/rethinklab figures --from data/results --out figures
+	$(BIN)/rethinklab figures --from data/results --out figures --readme
 
 $(VENV)/.installed: pyproject.toml
 	@test -n "$(PYTHON)" || { echo "rethinklab needs Python 3.10 or newer with the venv module, and \

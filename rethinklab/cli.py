@@ -12,6 +12,7 @@ import typer
 
 from rethinklab.arguments import parse_factors, parse_options, parse_seeds, parse_target
 from rethinklab.errors import ConfigError, RethinkError, unknown_name
+from rethinklab.figures_cli import figures, record, report
 from rethinklab.store_cli import store_app
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ app = typer.Typer(
            "4 time was up, 130 interrupted. Whatever was finished is stored, and the next run goes "
            "on from it.")
 app.add_typer(store_app, name="store")
+for command in (figures, record, report):
+    app.command()(command)
 
 StoreOption = Annotated[str, typer.Option("--store", help="Folder of the results.")]
 WorkersOption = Annotated[int | None, typer.Option(
@@ -236,7 +239,7 @@ def conduct(studies: Sequence[Study], store: str, out: str | None = None,
                        "command goes on from there.", err=True)
             raise typer.Exit(INTERRUPTED) from None
         if distributed.is_main():
-            report(results, study, store, out)
+            show(results, study, store, out)
 
 
 def carry_out(study: Study, store: str, left: Countdown, factors: list[float] | None,
@@ -254,7 +257,7 @@ def carry_out(study: Study, store: str, left: Countdown, factors: list[float] | 
     return run_study(study, store, time_limit=left, **options)
 
 
-def report(results: Results, study: Study, store: str, out: str | None) -> None:
+def show(results: Results, study: Study, store: str, out: str | None) -> None:
     """Table, verdicts and, for a row of the paper, the published numbers beside."""
     from rethinklab.experiments import paper
 
@@ -304,8 +307,11 @@ def list_(what: Annotated[str, typer.Argument(
         return {name: scale.meaning for name, scale in SCALES.items()}
 
     def figures() -> dict[str, str]:
-        from rethinklab.figures import FIGURES
-        return {name: text for name, (_, text) in FIGURES.items()}
+        from rethinklab.figures.catalogue import FIGURES
+        from rethinklab.figures.paper_tables import TABLES
+        drawn = {name: kind.meaning + (f" ({kind.paper})" if kind.paper else "")
+                 for name, kind in FIGURES.items()}
+        return drawn | dict.fromkeys(TABLES, "the rows in the paper's layout, own results beside")
 
     kinds = {f.__name__: f for f in (models, methods, presets, groups, regimes, datasets, scales,
                                      figures)}
@@ -427,34 +433,6 @@ def status(study: Annotated[str | None, typer.Argument(
     from rethinklab.experiments.store import Store
 
     typer.echo(str(find_status(Store(store, create=False), study)))
-
-
-@app.command()
-def figures(
-    names: Annotated[list[str] | None, typer.Argument(
-        help="Which figures; all by default. See `rethinklab list figures`.")] = None,
-    study: Annotated[str | None, typer.Option(
-        help="A stored study, or how its name begins.")] = None,
-    csv: Annotated[Path | None, typer.Option(
-        "--from", help="A CSV of results instead, such as those under data/results.")] = None,
-    store: StoreOption = "runs",
-    out: Annotated[str, typer.Option(help="Folder to write to.")] = "figures",
-    format: Annotated[str, typer.Option(help="By commas: pdf, png, svg.")] = "pdf,png",
-) -> None:
-    """Draw figures from stored results, each with its numbers (CSV) and origin (JSON)."""
-    from rethinklab.experiments.results import Results, stored_results
-    from rethinklab.experiments.store import Store
-    from rethinklab.figures import FIGURES, export
-
-    if (study is None) == (csv is None):
-        raise ConfigError("say what to draw from: --study NAME or --from FILE.csv.")
-    found = stored_results(study, Store(store, create=False)) if study else Results.load(csv)
-    for name in names or FIGURES:
-        if name not in FIGURES:
-            raise unknown_name("figure", name, FIGURES)
-        stem = f"{name}-{csv.stem if csv else found.name}"
-        for path in export(FIGURES[name][0](found), stem, out, format.split(",")):
-            typer.echo(str(path))
 
 
 @app.command()

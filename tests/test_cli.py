@@ -84,6 +84,32 @@ def test_csv_of_the_command_line_is_read_by_figures(call, images, tmp_path):
     assert (code, "no column" in err) == (2, True)
 
 
+def test_figures_are_listed_recorded_drawn_again_and_reported(call, images, tmp_path):
+    call("run", "--data", images, *SMALL)
+    code, out, _ = call("figures", "--list")
+    assert code == 0
+    assert "can be drawn: l1-vgg11" in out
+    assert "missing: " in out
+    code, out, err = call("record", "l1", "--out", "kept", "--as", "mine")
+    assert code == 0
+    assert "kept/mine.csv" in out
+    assert "not there: scales" in err
+    code, out, _ = call("figures", "regimes", "learning_curves", "--from", "kept", "--out", "drawn",
+                        "--width", "cvpr-column", "--format", "png")
+    assert code == 0
+    assert "drawn/learning_curves-mine.png" in out
+    code, _, err = call("figures", "lottery", "--from", "kept")
+    assert code == 2
+    assert "not drawn: lottery" in err
+    code, out, _ = call("figures", "--from", "kept", "--out", "drawn", "--readme")
+    assert "learning_curves-mine.png" in (tmp_path / "drawn" / "README.md").read_text()
+    code, out, _ = call("report", "l1", "--out", "page.html")
+    assert (code, out.strip()) == (0, "page.html")
+    code, _, err = call("report", "l1", "--out", "nowhere/page.html")
+    assert code == 1
+    assert "--out" in err
+
+
 def test_an_interrupt_says_that_nothing_is_lost(call, images, monkeypatch):
     from rethinklab.experiments import runner
 
@@ -241,7 +267,13 @@ def test_running_again_reuses_what_is_stored(call, images, tmp_path):
     (["run", "--model", ".foo:bar", "--target", "0.5"], 2, "cannot be imported"),
     (["run", "--device", "meta"], 2, "device"),
     (["results"], 3, "no results store"),
-    (["figures"], 2, "--study"),
+    (["figures"], 3, "no results store"),
+    (["figures", "regime"], 2, "Did you mean 'regimes'"),
+    (["figures", "--width", "a4"], 2, "iclr"),
+    (["figures", "--format", "bmp"], 2, "pdf, png"),
+    (["figures", "--study", "l1", "--from", "."], 2, "give one of them"),
+    (["record", "l1"], 3, "no results store"),
+    (["report", "l1"], 3, "no results store"),
     (["figures", "--from", "nothing.csv"], 2, "nothing.csv"),
     (["lab", "--notebooks", "nowhere"], 2, "no folder"),
 ])

@@ -10,14 +10,17 @@ import rethinklab as rl
 from rethinklab.errors import ConfigError, PlanError
 from rethinklab.pruners import (
     CONTROLS,
+    Guided,
     L1Norm,
     Lottery,
     RandomChoice,
     RandomWidths,
     Shuffled,
     Slimming,
+    Transferred,
     Uniform,
     WeightLevel,
+    stage_shares,
 )
 
 BASES = {"l1": ("vgg11", 0.5), "slimming": ("preresnet20", 0.3), "weight-level": ("vgg11", 0.8)}
@@ -165,3 +168,77 @@ def test_a_control_of_a_ticket_keeps_where_it_rewinds_to(models, digits):
     plan = Shuffled(0.5, of="lottery", options={"rewind": 3}).fit(models["vgg11"], digits)
     assert plan.rewind == 3
     assert plan.densities == Lottery(0.5).fit(models["vgg11"], digits).densities
+
+
+@pytest.mark.parametrize("of", BASES)
+def test_guided_is_the_plan_of_its_method_guided(of, models, bases, digits):
+    name, target = BASES[of]
+    plan = control(Guided, of, models, digits, seed=4)
+    assert plan == bases[of].guided(models[name], seed=4)
+    assert (plan.method, plan.target) == ("guided", target)
+    cost = "nonzero_params" if plan.masks else "params"
+    assert getattr(plan.after, cost) == pytest.approx(getattr(bases[of].after, cost), rel=0.1)
+    if of != "l1":  # of which every stage keeps half already
+        assert plan.kept_widths != bases[of].kept_widths or plan.masks != bases[of].masks
+        assert plan != control(Guided, of, models, digits, seed=5)
+
+
+@pytest.mark.parametrize(("of", "options"), [
+    ("l1", {"at": "params"}), ("slimming", {"at": "params"}), ("weight-level", {}),
+    ("weight-level", {"choose": "random"})])
+def test_uniform_is_the_plan_of_its_method_made_uniform(of, options, models, bases, digits):
+    plan = control(Uniform, of, models, digits, seed=2, **options)
+    verb = {"at": "macs", "choose": "largest", **options}
+    assert plan == bases[of].uniform(models[BASES[of][0]], seed=2, **verb)
+    cost = "nonzero_params" if plan.masks else "params"
+    assert getattr(plan.after, cost) == pytest.approx(getattr(bases[of].after, cost), rel=0.02)
+
+
+def test_words_that_uniform_does_not_know():
+    with pytest.raises(ConfigError, match=r"at 'flops' must be macs or params"):
+        Uniform(0.5, at="flops")
+    with pytest.raises(ConfigError, match=r"choose 'all' must be largest or random"):
+        Uniform(0.5, choose="all")
+
+
+@pytest.mark.parametrize("of", ["slimming", "weight-level"])
+def test_transferred_to_the_same_network_is_guided(of, models, bases, digits):
+    """The source's shares and the seed say all; the base method is not run again."""
+    name, target = BASES[of]
+    shares = stage_shares(bases[of], models[name])
+    plan = Transferred(target, stages=shares, seed=3).fit(models[name], digits)
+    guided = bases[of].guided(models[name], seed=3)
+    assert (plan.keep, plan.read, plan.masks) == (guided.keep, guided.read, guided.masks)
+    assert plan.method == "transferred"
+    assert Transferred(target, stages=shares).training_spec() == {}
+
+
+def test_designs_are_studies_with_an_identity_of_their_own(digits):
+    data = digits.subset(40, 20)
+
+    def plan_stage(**settings):
+        study = rl.Study(model="vgg11", target=0.5, seeds=1, regimes=["scratch-e"], **settings)
+        again = rl.Study.from_dict(study.to_dict())
+        assert again == study
+        assert again.name == study.name
+        return study.trials(data)[1].stages[1]
+
+    slim = {"of": "slimming", "options": {"strength": 0.02}}
+    guided = plan_stage(method="guided", method_options=slim)
+    assert guided.spec["options"]["options"]["strength"] == 0.02
+    assert guided.needs[0].spec["during"]["options"] == {"strength": 0.02}
+    uniform = [plan_stage(method="uniform", method_options={**slim, **more})
+               for more in ({}, {"at": "macs"}, {"at": "params"})]
+    assert uniform[0].address == uniform[1].address != uniform[2].address
+    stages = [0.8, 1.0, 0.9, 0.3, 0.1]
+    moved = [plan_stage(method="transferred", method_options={"stages": given})
+             for given in (stages, {"channels": stages}, tuple(stages), stages[::-1])]
+    assert moved[0].address == moved[1].address == moved[2].address != moved[3].address
+    assert moved[0].spec["options"] == {"stages": {"channels": stages}}
+    assert "during" not in moved[0].needs[0].spec
+
+
+def test_a_design_is_trained_from_scratch_only_if_it_inherits_nothing():
+    assert rl.Study(method="transferred").regime_names == ("scratch-e", "scratch-b")
+    assert rl.Study(method="guided", method_options={"of": "lottery"}).regime_names == (
+        "ticket", "scratch-e")

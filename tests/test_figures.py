@@ -1,72 +1,15 @@
-"""Figures: right size, fonts that embed, the numbers that were given, the same bytes twice."""
+"""The figure of regimes, the exporter's errors, and looks that all readers can tell apart."""
 
 from __future__ import annotations
 
-import re
-
 import matplotlib.colors
 import numpy as np
-import pandas as pd
 import pytest
-from PIL import Image
+from figure_cases import results
 
 import rethinklab as rl
 from rethinklab.errors import ConfigError, RethinkError
 from rethinklab.figures import style
-
-REGIMES = ["unpruned", "finetune", "scratch-e", "scratch-b"]
-
-
-def results(seeds=3, regimes=tuple(REGIMES), spread=0.01, label="Quick scale; cpu; 3 seeds"):
-    random = np.random.default_rng(0)
-    rows = [{"regime": regime, "seed": seed, "params": 1e6, "macs": 2e6, "epochs": 5,
-             "seconds": 1.0, "test_accuracy": 0.9 + spread * random.normal()}
-            for regime in regimes for seed in range(seeds)]
-    return rl.Results(pd.DataFrame(rows), 1.0, label)
-
-
-HARD = {
-    "usual": {}, "one seed": {"seeds": 1}, "one regime": {"regimes": ("finetune",)},
-    "no fine-tuning": {"regimes": ("unpruned", "scratch-e")}, "all alike": {"spread": 0.0},
-    "many seeds": {"seeds": 40}, "long label": {"label": "word " * 60},
-    "all regimes": {"regimes": (*REGIMES, "scratch-b-capped")},
-}
-
-
-@pytest.mark.parametrize("case", HARD)
-def test_nothing_overlaps_or_leaves_the_page(case):
-    figure = rl.figures.regimes(results(**HARD[case]))
-    with style.paper_style():
-        figure.draw_without_rendering()
-    renderer = figure._get_renderer()
-    page = figure.bbox
-    axes = figure.axes[0]
-    hidden = [label for axis, limits in ((axes.xaxis, axes.get_xlim()),
-                                         (axes.yaxis, axes.get_ylim()))
-              for tick, label in zip(axis.get_ticklocs(), axis.get_ticklabels(), strict=True)
-              if not limits[0] <= tick <= limits[1]]
-    texts = [t for t in figure.findobj(match=lambda a: hasattr(a, "get_text"))
-             if t.get_visible() and t.get_text() and t not in hidden]
-    for text in texts:
-        box = text.get_window_extent(renderer)
-        assert box.x0 >= page.x0 - 1, text
-        assert box.x1 <= page.x1 + 1, text
-        assert box.y0 >= page.y0 - 1, text
-        assert box.y1 <= page.y1 + 1, text
-    for axis in (axes.xaxis, axes.yaxis):
-        boxes = [label.get_window_extent(renderer) for label in axis.get_ticklabels()
-                 if label.get_text() and label not in hidden]
-        assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[i + 1 :])
-    assert "%" in axes.get_ylabel()
-
-
-def test_missing_accuracies_are_survived():
-    broken = results()
-    broken.frame.loc[2, "test_accuracy"] = np.nan
-    figure = rl.figures.regimes(broken)
-    with style.paper_style():
-        figure.draw_without_rendering()
-    assert len(figure.numbers) == 12
 
 
 def test_plotted_numbers_are_the_results():
@@ -79,28 +22,6 @@ def test_plotted_numbers_are_the_results():
     assert sorted(figure.numbers["accuracy"]) == pytest.approx(drawn)
     for regime, mean in given.summary()["mean"].items():
         assert f"{mean:.2f} %" in figure.caption, regime
-
-
-def test_export_has_the_right_size_and_embedded_fonts(tmp_path):
-    paths = rl.figures.export(rl.figures.regimes(results()), "fig", tmp_path,
-                              ["pdf", "png", "svg"])
-    assert [p.name for p in paths] == ["fig.pdf", "fig.png", "fig.svg", "fig.csv", "fig.json"]
-    pdf = paths[0].read_bytes()
-    width, height = map(float, re.search(rb"/MediaBox \[ 0 0 ([\d.]+) ([\d.]+) \]", pdf).groups())
-    assert (width / 72, height / 72) == pytest.approx((5.5, 2.6), abs=0.01)
-    assert b"/Type3" not in pdf
-    assert b"/Subtype /Type0" in pdf or b"/FontFile2" in pdf
-    assert Image.open(paths[1]).size == (1650, 780)
-    assert len(pd.read_csv(paths[3])) == 12
-
-
-def test_files_are_byte_identical_when_made_twice(tmp_path):
-    first = rl.figures.export(rl.figures.regimes(results()), "fig", tmp_path / "a",
-                              ["pdf", "png", "svg"])
-    second = rl.figures.export(rl.figures.regimes(results()), "fig", tmp_path / "b",
-                               ["pdf", "png", "svg"])
-    for one, two in zip(first, second, strict=True):
-        assert one.read_bytes() == two.read_bytes(), one.name
 
 
 def test_bad_formats_and_places_are_named(tmp_path):

@@ -22,8 +22,8 @@ except ImportError:  # Python 3.10
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "rethinklab"
 LAYERS = [("errors", "seeds"), ("data", "models"), ("analysis",), ("trainers",), ("pruners",),
-          ("experiments",), ("figures",), ("notebook", "doctor"),
-          ("cli", "store_cli", "arguments")]
+          ("experiments",), ("evidence",), ("figures",), ("notebook", "doctor"),
+          ("report",), ("cli", "store_cli", "figures_cli", "arguments")]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
 

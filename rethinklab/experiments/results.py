@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -19,7 +20,7 @@ from rethinklab.experiments.study import Study
 from rethinklab.trainers.regimes import UNPRUNED, find_regime, regime_order, regime_title
 
 NESTED = ("needs", "ledger", "files")
-TEXTS = ("target", "preset")  # that a table could take for numbers, or for nothing
+TEXTS = ("target", "preset", "options")  # that a table could take for numbers, or for nothing
 SCHEDULED = ("one-cycle", "restart", "linear", "weight-rewind")
 MANY_EPOCHS = 5
 NUMBERS = ("seed", "test_accuracy", "params", "macs", "epochs", "seconds", "margin")
@@ -263,11 +264,13 @@ def collect(study: Study, store: Store, addresses: Iterable[str]) -> Results:
                    store)
 
 
-def origin(study: Study) -> dict[str, str]:
+def origin(study: Study) -> dict[str, Any]:
     """What the study was about, as columns of its results."""
     return {"dataset": study.dataset.rstrip("/").split("/")[-1].removeprefix("folder:"),
             "model": study.network, "method": study.method, "target": str(study.target),
-            "scale": study.scale, "preset": study.preset}
+            "scale": study.scale, "preset": study.preset, "width": study.width,
+            "lr": study.large_recipe.lr,
+            "options": json.dumps(dict(study.method_options), sort_keys=True, default=str)}
 
 
 def flat(row: Mapping[str, Any], store: Store) -> dict[str, Any]:

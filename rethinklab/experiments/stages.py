@@ -164,6 +164,17 @@ def _start(stage: Stage, store: Store, plan: Plan, data: ImageData, recipe: Reci
     return plan.ticket(initial), plan.rewind
 
 
+def starting_network(stage: Stage, store: Store, data: ImageData,
+                     setting: Setting | None = None) -> nn.Module:
+    """The network that a "regime" stage trains, before its training; what it needs must be
+    stored."""
+    if "pruned_model" in stage.spec:
+        return published_start(stage.spec, data)[0]
+    plan = load_plan(stage.needs[0], store)
+    return _start(stage, store, plan, data, Recipe(**stage.spec["recipe"]),
+                  setting or Setting())[0]
+
+
 def _beginning(large: Stage, store: Store) -> nn.Module:
     """The large network as it was when the training began that the plan rests on."""
     model = build_stage_model(large.spec)
@@ -355,6 +366,11 @@ def stage_data(stage: Stage) -> ImageData:
         raise ConfigError(f"the images of {data.name} changed while the study was running; "
                           "start it again.")
     return data
+
+
+def source_data(source: Mapping[str, Any]) -> ImageData:
+    """The images that a study's source names, loaded once for several uses."""
+    return _cached_data(json.dumps(source, sort_keys=True))
 
 
 @lru_cache(maxsize=2)

@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
+from rethinklab.figures.accuracy_budget import accuracy_budget
+from rethinklab.figures.accuracy_ratio import accuracy_ratio
+from rethinklab.figures.barrier import barrier
+from rethinklab.figures.catalogue import FIGURES, FigureKind, find_figure
+from rethinklab.figures.differences import differences
+from rethinklab.figures.efficiency import efficiency
 from rethinklab.figures.export import export
+from rethinklab.figures.histograms import weight_layers, weights
+from rethinklab.figures.kernels import kernels
+from rethinklab.figures.latency import latency
+from rethinklab.figures.layer_widths import layer_widths
+from rethinklab.figures.learning_curves import learning_curves
+from rethinklab.figures.lottery import lottery
+from rethinklab.figures.movement import movement
+from rethinklab.figures.overlap import overlap
+from rethinklab.figures.pipeline import pipeline
 from rethinklab.figures.regimes import regimes
 from rethinklab.figures.samples import samples
+from rethinklab.figures.scales import scales
 from rethinklab.figures.scores import scores
 from rethinklab.figures.sensitivity import sensitivity
-from rethinklab.figures.style import PaperFigure
+from rethinklab.figures.stage_ratios import stage_ratios
+from rethinklab.figures.style import VENUES, PaperFigure
+from rethinklab.figures.targets import targets
 from rethinklab.figures.widths import widths
 
-__all__ = ["FIGURES", "PaperFigure", "export", "regimes", "samples", "scores", "sensitivity",
-           "widths"]
-
-FIGURES: dict[str, tuple[Callable[..., PaperFigure], str]] = {
-    "regimes": (regimes, "test accuracy by regime, every seed a dot"),
-}
+__all__ = ["FIGURES", "VENUES", "FigureKind", "PaperFigure", "accuracy_budget", "accuracy_ratio",
+           "barrier", "differences", "efficiency", "export", "find_figure", "kernels", "latency",
+           "layer_widths", "learning_curves", "lottery", "movement", "overlap", "pipeline",
+           "regimes", "samples", "scales", "scores", "sensitivity", "stage_ratios", "targets",
+           "weight_layers", "weights", "widths"]

@@ -1,36 +1,43 @@
-"""The exporter: a figure as PDF, PNG or SVG, its numbers as CSV, and where they are from."""
+"""The exporter: a figure as PDF, PNG, SVG or PGF, its numbers as CSV, and where they are from."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import platform
+import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib
+import torch
 
 import rethinklab
 from rethinklab.errors import ConfigError, RethinkError
-from rethinklab.figures.style import PaperFigure, paper_style
+from rethinklab.figures.commit import code_commit
+from rethinklab.figures.style import VENUES, PaperFigure, paper_style
 
 # What would differ between two runs of the same command is left out of the files.
 METADATA: dict[str, dict[str, Any]] = {
     "pdf": {"CreationDate": None, "Producer": None, "Creator": "rethinklab"},
     "png": {"Software": None},
     "svg": {"Date": None, "Creator": "rethinklab"},
+    "pgf": {},
 }
+NARROWEST, WIDEST = 2.0, 20.0  # inches
 
 
 def export(figure: PaperFigure, name: str, out: str | Path = "figures",
-           formats: Sequence[str] = ("pdf", "png")) -> list[Path]:
+           formats: Sequence[str] = ("pdf", "png"),
+           origin: Mapping[str, Any] | None = None) -> list[Path]:
     """Write the figure as `out/name.FORMAT`, its numbers as CSV, its origin and alternative text
-    as JSON; the paths written, pictures first. Files are byte-identical when made twice.
+    as JSON; the paths written, pictures first. Pictures are byte-identical when made twice.
 
-    Raises ConfigError for an unknown format, RethinkError where `out` cannot be written.
+    origin: more for the JSON, such as the results that were used.
+    Raises ConfigError for an unknown format and for pgf without TeX, RethinkError where `out`
+    cannot be written.
     """
-    for form in formats:
-        if form not in METADATA:
-            raise ConfigError(f"figure format {form!r} must be one of {', '.join(METADATA)}.")
+    check_formats(formats)
     folder = Path(out).expanduser()
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -39,17 +46,50 @@ def export(figure: PaperFigure, name: str, out: str | Path = "figures",
             for form in formats:
                 path = folder / f"{name}.{form}"
                 details = METADATA[form]
-                if form != "svg":
+                if form in ("pdf", "png"):
                     details = {**details, "Title": name}
-                figure.savefig(path, format=form, metadata=details)
+                more: dict[str, Any] = {"metadata": details} if details else {}
+                figure.savefig(path, format=form, **more)
                 written.append(path)
         table = folder / f"{name}.csv"
         figure.numbers.to_csv(table, index=False, float_format="%.10g", lineterminator="\n")
-        origin = folder / f"{name}.json"
-        origin.write_text(json.dumps(
-            {"alt": figure.caption, "source": figure.note, "rethinklab": rethinklab.__version__,
-             "matplotlib": matplotlib.__version__}, indent=1, ensure_ascii=False) + "\n")
+        where = folder / f"{name}.json"
+        where.write_text(json.dumps(
+            {"alt": figure.caption, "source": figure.note, **(origin or {}), **versions()},
+            indent=1, ensure_ascii=False) + "\n")
     except OSError as error:
         raise RethinkError(f"the figure {name} cannot be written to {folder} ({error.strerror}); "
                            "choose another place with --out.") from error
-    return [*written, table, origin]
+    return [*written, table, where]
+
+
+def check_formats(formats: Sequence[str]) -> None:
+    """Raises ConfigError for a format that is not known, or that this machine cannot write."""
+    for form in formats:
+        if form not in METADATA:
+            raise ConfigError(f"figure format {form!r} must be one of {', '.join(METADATA)}.")
+    system = str(matplotlib.rcParams["pgf.texsystem"])
+    if "pgf" in formats and shutil.which(system) is None:
+        raise ConfigError(f"figure format pgf needs TeX to measure its text, and {system} is not "
+                          "installed; install TeX, or choose pdf, which needs none.")
+
+
+def parse_width(text: str) -> float:
+    """Inches from the name of a venue or a number. Raises ConfigError for anything else."""
+    if text.lower() in VENUES:
+        return VENUES[text.lower()]
+    try:
+        width = float(text)
+    except ValueError:
+        width = 0.0
+    if not NARROWEST <= width <= WIDEST:
+        raise ConfigError(f"width {text!r} must be one of {', '.join(VENUES)}, or a number of "
+                          f"inches from {NARROWEST:g} to {WIDEST:g}.")
+    return width
+
+
+def versions() -> dict[str, Any]:
+    """What a figure was drawn with."""
+    return {"commit": code_commit(), "rethinklab": rethinklab.__version__,
+            "torch": torch.__version__, "matplotlib": matplotlib.__version__,
+            "python": platform.python_version()}

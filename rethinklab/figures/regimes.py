@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import textwrap
-
 import pandas as pd
 
 from rethinklab.experiments.results import Results
 from rethinklab.figures.style import (
     TEXT_WIDTH,
     PaperFigure,
+    finish,
+    light_grid,
     paper_figure,
     paper_style,
     regime_look,
 )
 from rethinklab.trainers.regimes import UNPRUNED, regime_title
 
-CHARACTERS_PER_INCH = 20  # of the note's font
-MANY = 6  # regimes whose names no longer fit beside one another
+MANY = 6  # regimes; the names of more do not fit beside one another in the text's width
 
 
-def regimes(results: Results, width: float = TEXT_WIDTH, height: float = 2.6) -> PaperFigure:
+def regimes(results: Results, width: float = TEXT_WIDTH, height: float = 2.3) -> PaperFigure:
     """Test accuracy (%) of each regime: seeds as dots, those of one pair joined by a line, and
     beside them mean and standard deviation."""
     numbers = results.frame[["regime", "seed", "test_accuracy"]].copy()
@@ -43,19 +42,14 @@ def regimes(results: Results, width: float = TEXT_WIDTH, height: float = 2.6) ->
             spread = values.std() if len(values) > 1 else None
             axes.errorbar(place + 0.22, values.mean(), yerr=spread, fmt=look["marker"],
                           color=look["color"], markerfacecolor="white", capsize=3, zorder=3)
+        slanted = len(order) > MANY * width / TEXT_WIDTH
         axes.set_xticks(list(order.values()), [regime_title(regime) for regime in order],
-                        rotation=30 if len(order) > MANY else 0,
-                        ha="right" if len(order) > MANY else "center")
+                        rotation=30 if slanted else 0, ha="right" if slanted else "center")
         axes.set_xlim(-0.4, len(order) - 0.4)
         axes.set_ylabel("Test accuracy (%)")
-        axes.grid(axis="y", linewidth=0.3, color="0.85")
-        axes.set_axisbelow(True)
-        note = "Dots: seeds, joined where paired. Open marks: mean ± sd. " + results.label
-        figure.supxlabel(textwrap.fill(note, int(width * CHARACTERS_PER_INCH)), fontsize=7,
-                         color="0.35", x=0.01, ha="left")
-    figure.numbers, figure.note = numbers.reset_index(drop=True), results.label
-    figure.caption = caption(results)
-    return figure
+        light_grid(axes)
+        return finish(figure, numbers, caption(results), results.label,
+                      "Dots: seeds, joined where paired. Open marks: mean ± sd.")
 
 
 def caption(results: Results) -> str:

@@ -9,7 +9,14 @@ import torch
 from torch import nn
 
 from rethinklab.errors import ConfigError
-from rethinklab.figures.style import TEXT_WIDTH, PaperFigure, palette, paper_figure, paper_style
+from rethinklab.figures.style import (
+    TEXT_WIDTH,
+    PaperFigure,
+    finish,
+    palette,
+    paper_figure,
+    paper_style,
+)
 from rethinklab.pruners import ChannelPruner, Plan, make_pruner
 
 COLUMNS = 5
@@ -52,10 +59,7 @@ def scores(model: nn.Module, plan: Plan, width: float = TEXT_WIDTH) -> PaperFigu
                    for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
         figure.legend(list(handles.values()), list(handles), loc="outside upper right", ncols=2,
                       markerscale=1.6, handletextpad=0.1)
-    figure.numbers = numbers
-    figure.note = f"{plan.method}, target {plan.target}"
-    figure.caption = caption(numbers)
-    return figure
+        return finish(figure, numbers, caption(numbers), f"{plan.method}, target {plan.target}")
 
 
 def score_table(model: nn.Module, plan: Plan) -> pd.DataFrame:

@@ -5,7 +5,14 @@ from __future__ import annotations
 import pandas as pd
 
 from rethinklab.errors import ConfigError
-from rethinklab.figures.style import TEXT_WIDTH, PaperFigure, paper_figure, paper_style
+from rethinklab.figures.style import (
+    TEXT_WIDTH,
+    PaperFigure,
+    finish,
+    light_grid,
+    paper_figure,
+    paper_style,
+)
 
 COLUMNS = ("layer", "ratio", "accuracy")
 MARKERS = "osD^vP*X"
@@ -13,7 +20,7 @@ LINES = ("-", "--", ":")
 ROWS_OF_LEGEND = 14
 
 
-def sensitivity(frame: pd.DataFrame, width: float = TEXT_WIDTH, height: float = 2.8) -> PaperFigure:
+def sensitivity(frame: pd.DataFrame, width: float = TEXT_WIDTH, height: float = 2.6) -> PaperFigure:
     """Accuracy (%) against the share of a layer's filters removed (%), a line a layer.
 
     frame: columns layer, ratio and accuracy (fractions), as `rethinklab.pruners.sensitivity`
@@ -40,15 +47,10 @@ def sensitivity(frame: pd.DataFrame, width: float = TEXT_WIDTH, height: float = 
                       markersize=3.5)
         axes.set_xlabel("Filters of the layer removed (%)")
         axes.set_ylabel("Accuracy (%)")
-        axes.grid(axis="y", linewidth=0.3, color="0.85")
-        axes.set_axisbelow(True)
+        light_grid(axes)
         figure.legend(loc="outside right upper", fontsize=7, handlelength=2.6,
                       ncols=-(-len(layers) // ROWS_OF_LEGEND))
-        if label:
-            axes.annotate(label, (0, 0), (0, -33), xycoords="axes fraction", fontsize=7,
-                          textcoords="offset points", color="0.35", va="top")
-    figure.numbers, figure.note, figure.caption = numbers, label, caption(numbers)
-    return figure
+        return finish(figure, numbers, caption(numbers), label)
 
 
 def caption(numbers: pd.DataFrame) -> str:

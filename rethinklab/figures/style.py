@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 from matplotlib import rc_context
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from rethinklab.trainers.regimes import REGIMES, UNPRUNED, settle_regime
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 TEXT_WIDTH = 5.5  # inches: ICLR's text block
+VENUES = {"iclr": 5.5, "neurips": 5.5, "icml": 6.75, "icml-column": 3.25, "cvpr": 6.875,
+          "cvpr-column": 3.25}  # inches, of the text block or of one of its columns
 
 RC: dict[str, Any] = {
     "font.family": "STIXGeneral", "mathtext.fontset": "stix", "font.size": 9,
@@ -71,3 +78,62 @@ def regime_looks() -> dict[str, dict[str, Any]]:
 def regime_look(name: str) -> dict[str, Any]:
     """Colour and marker of a regime, whatever its share."""
     return regime_looks()[name if name == UNPRUNED else settle_regime(name).partition(":")[0]]
+
+
+DESIGNS = {"found": 0, "uniform": 3, "guided": 2, "transferred": 5}  # places in the palette
+SERIES_LINES = ("-", "--", ":", "-.")
+NOTE_SIZE = 7  # points
+NOTE_CHARACTERS = 20  # of that size in an inch
+INCH = 72  # points
+
+
+def design_look(design: str) -> dict[str, Any]:
+    """Colour, marker and line style of a design: the architecture that pruning found, uniform,
+    guided or transferred. The same in every figure."""
+    place = list(DESIGNS).index(design)
+    return {"color": palette()[DESIGNS[design]], "marker": MARKERS[place],
+            "linestyle": SERIES_LINES[place]}
+
+
+def series_look(place: int) -> dict[str, Any]:
+    """Colour, marker and line style of the n-th (from 0) of a few series without a fixed look.
+
+    The first ten colours differ for readers of any colour vision only together with markers.
+    """
+    colours = palette()
+    return {"color": colours[place % len(colours)], "marker": MARKERS[place % len(MARKERS)],
+            "linestyle": SERIES_LINES[place % len(SERIES_LINES)]}
+
+
+def light_grid(axes: Axes, axis: Literal["both", "x", "y"] = "y") -> None:
+    """Thin lines behind the data."""
+    axes.grid(axis=axis, linewidth=0.3, color="0.85")
+    axes.set_axisbelow(True)
+
+
+def finish(figure: PaperFigure, numbers: pd.DataFrame, caption: str, label: str,
+           remark: str = "") -> PaperFigure:
+    """Give a figure what it carries, and print the remark on how to read it and the label of
+    where its numbers are from at its foot, for which room is made.
+
+    Call it last, inside `paper_style()`. Legends outside the axes belong above or to the right:
+    below is the foot.
+    """
+    figure.numbers = numbers.reset_index(drop=True)
+    figure.caption, figure.note = caption, label
+    width, height = figure.get_size_inches()
+    text = " ".join(part for part in (remark, label) if part)
+    lines = textwrap.wrap(text, max(20, int(width * NOTE_CHARACTERS)))
+    if lines:
+        foot = (len(lines) * NOTE_SIZE * 1.25 + 4) / INCH
+        figure.set_size_inches(width, height + foot)
+        share = foot / (height + foot)
+        engine = figure.get_layout_engine()
+        assert isinstance(engine, ConstrainedLayoutEngine)
+        engine.set(rect=(0, share, 1, 1 - share))
+        below = figure.get_supxlabel()
+        if below:  # the layout leaves room for it, but puts it at the foot of the page
+            figure.supxlabel(below, y=share + 2 / INCH / (height + foot), fontsize=9)
+        figure.text(0.01, 2 / INCH / (height + foot), "\n".join(lines), fontsize=NOTE_SIZE,
+                    color="0.35", va="bottom", ha="left", linespacing=1.2)
+    return figure

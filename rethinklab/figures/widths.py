@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pandas as pd
 
-from rethinklab.figures.style import TEXT_WIDTH, PaperFigure, palette, paper_figure, paper_style
+from rethinklab.figures.style import (
+    TEXT_WIDTH,
+    PaperFigure,
+    finish,
+    palette,
+    paper_figure,
+    paper_style,
+)
 from rethinklab.pruners import Plan
 
 MOST_NAMES = 20  # layers; beyond that their names do not fit side by side
@@ -32,9 +39,7 @@ def widths(plan: Plan, width: float = TEXT_WIDTH, height: float = 2.4) -> PaperF
         axes.set_xlim(-0.6, len(numbers) - 0.4)
         axes.set_ylabel("Channels")
         axes.legend(loc="upper left")
-    changed = int((numbers["after"] < numbers["before"]).sum())
-    figure.numbers = numbers
-    figure.note = f"{plan.method}, target {plan.target}"
-    figure.caption = (f"{changed} of {len(numbers)} layers lose channels: "
-                      f"{numbers['before'].sum():,} before, {numbers['after'].sum():,} after.")
-    return figure
+        changed = int((numbers["after"] < numbers["before"]).sum())
+        return finish(figure, numbers, (
+            f"{changed} of {len(numbers)} layers lose channels: {numbers['before'].sum():,} "
+            f"before, {numbers['after'].sum():,} after."), f"{plan.method}, target {plan.target}")

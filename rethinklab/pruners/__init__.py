@@ -12,7 +12,16 @@ from typing import Any
 
 from rethinklab.errors import ConfigError, unknown_name
 from rethinklab.pruners.base import ChannelPruner, Origin, Pruner
-from rethinklab.pruners.controls import Control, RandomChoice, RandomWidths, Shuffled, Uniform
+from rethinklab.pruners.controls import (
+    Control,
+    Guided,
+    RandomChoice,
+    RandomWidths,
+    Shuffled,
+    Transferred,
+    Uniform,
+)
+from rethinklab.pruners.designs import mean_shares, stage_shares
 from rethinklab.pruners.l1 import L1Norm
 from rethinklab.pruners.lottery import Lottery
 from rethinklab.pruners.plan import Plan
@@ -23,16 +32,17 @@ from rethinklab.pruners.sss import SparseSelection
 from rethinklab.pruners.thinet import ThiNet
 from rethinklab.pruners.weight_level import WeightLevel
 
-__all__ = ["CONTROLS", "METHODS", "ChannelPruner", "Control", "L1Norm", "Lottery", "Origin", "Plan",
-           "Pruner", "RandomChoice", "RandomWidths", "Regression", "Shuffled", "Slimming",
-           "SoftFilter", "SparseSelection", "ThiNet", "Uniform", "WeightLevel", "find_method",
-           "make_pruner", "method_digest"]
+__all__ = ["CONTROLS", "METHODS", "ChannelPruner", "Control", "Guided", "L1Norm", "Lottery",
+           "Origin", "Plan", "Pruner", "RandomChoice", "RandomWidths", "Regression", "Shuffled",
+           "Slimming", "SoftFilter", "SparseSelection", "ThiNet", "Transferred", "Uniform",
+           "WeightLevel", "find_method", "make_pruner", "mean_shares", "method_digest",
+           "stage_shares"]
 
 CONTROLS: dict[str, type[Pruner]] = {
-    control.name: control for control in (RandomChoice, Shuffled, Uniform, RandomWidths)}
+    control.name: control for control in (RandomChoice, Shuffled, Uniform, RandomWidths, Guided)}
 METHODS: dict[str, type[Pruner]] = {
     method.name: method for method in (L1Norm, ThiNet, Regression, Slimming, SparseSelection,
-                                       SoftFilter, WeightLevel, Lottery)} | CONTROLS
+                                       SoftFilter, WeightLevel, Lottery, Transferred)} | CONTROLS
 
 
 def find_method(method: str) -> type[Pruner]:

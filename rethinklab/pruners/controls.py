@@ -12,15 +12,22 @@ from torch import Tensor, nn
 
 from rethinklab.data import ImageData
 from rethinklab.errors import ConfigError, PlanError
-from rethinklab.pruners.base import ChannelPruner, Origin, Pruner, highest
-from rethinklab.pruners.budget import CostModel, even_counts, last_above
-from rethinklab.pruners.l1 import channel_l1
+from rethinklab.pruners.base import Origin, Pruner
+from rethinklab.pruners.budget import CostModel, last_above
+from rethinklab.pruners.designs import (
+    channel_widths,
+    check_shares,
+    check_uniform,
+    guided,
+    largest_filters,
+    of_whole_filters,
+    transferred,
+    uniform,
+)
 from rethinklab.pruners.plan import Plan, make_plan
 from rethinklab.pruners.surgery import in_width
 from rethinklab.seeds import generator
 from rethinklab.trainers.callbacks import Callback
-
-Kept = dict[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True)
@@ -127,39 +134,40 @@ class Shuffled(Control):
 
 @dataclass(frozen=True)
 class Uniform(Control):
-    """One ratio for every layer, at as many multiply-adds as a method leaves: its largest filters
-    by L1-norm; of masked weights the largest of each layer, at one density and as many in all.
+    """One ratio for every layer, at the cost that a method leaves: its largest filters by L1-norm;
+    of masked weights the largest of each layer, at one density and as many in all.
 
-    What the method's distribution over layers is worth shows against it.
+    at: "macs" or "params", which cost of channels is equal. choose: of masked weights the
+    "largest", or "random" places, the uniform sparsification of the study. What the method's
+    distribution over layers is worth shows against it.
     """
 
+    at: str = "macs"
+    choose: str = "largest"
     name: ClassVar[str] = "uniform"
 
-    def _vary(self, model: nn.Module, data: ImageData, plan: Plan) -> Plan:
-        if plan.masks:
-            return self._replan(model, plan, {}, {}, self._even_masks(model, plan))
-        widths = channel_widths(model, plan)
-        cost = CostModel(model, plan.input_shape, widths)
-        goal = _macs(plan)
-        steps = even_counts(widths)
-        above = last_above(lambda step: cost(steps[step])["macs"], len(steps), goal)
-        nearest = min(steps[above : above + 2], key=lambda c: abs(cost(c)["macs"] - goal))
-        return self._replan(model, plan, largest_filters(model, nearest), {})
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_uniform(self.at, self.choose)
 
-    def _even_masks(self, model: nn.Module, plan: Plan) -> dict[str, Tensor]:
-        if all(of_whole_filters(mask) for mask in plan.masks.values()):
-            raise PlanError(f"{self.of} masks whole filters at one ratio for all layers already; "
-                            "use the control random or shuffled.")
-        parameters = dict(model.named_parameters())
-        total = sum(mask.numel() for mask in plan.masks.values())
-        density = sum(int(mask.sum()) for mask in plan.masks.values()) / total
-        masks = {}
-        for name, mask in plan.masks.items():
-            size = parameters[name].detach().abs().flatten().cpu()
-            chosen = torch.zeros(len(size), dtype=torch.bool)
-            chosen[size.argsort(descending=True, stable=True)[: round(len(size) * density)]] = True
-            masks[name] = chosen.view(mask.shape)
-        return masks
+    def _vary(self, model: nn.Module, data: ImageData, plan: Plan) -> Plan:
+        return uniform(plan, model, self.at, self.choose, self.seed)
+
+
+@dataclass(frozen=True)
+class Guided(Control):
+    """A new network whose layers all keep the average share that a method leaves of their stage,
+    the layers of one size of feature map; of masked weights random places with the stage's
+    probability of each position in a kernel.
+
+    It asks whether the pattern that pruning finds is a rule that a designer can use.
+    Source: Liu et al. (ICLR 2019), section 5: guided pruning and guided sparsification.
+    """
+
+    name: ClassVar[str] = "guided"
+
+    def _vary(self, model: nn.Module, data: ImageData, plan: Plan) -> Plan:
+        return guided(plan, model, self.seed)
 
 
 @dataclass(frozen=True)
@@ -183,6 +191,37 @@ class RandomWidths(Control):
         return self._replan(model, plan, largest_filters(model, counts), {})
 
 
+# Kept of the stages of VGG-16 after slimming removed 60 % of its channels on CIFAR-10, from the
+# widths 40 64 128 128 254 251 229 230 115 59 45 50 96 of a public run of the released code.
+SLIM_VGG_16 = (0.8125, 1.0, 0.955729, 0.263021, 0.124349)
+
+
+@dataclass(frozen=True)
+class Transferred(Pruner):
+    """The shares that stages kept in another network, perhaps on other images, in the stages of
+    this one; nothing is pruned here.
+
+    target: the ratio removed there, which only names it. stages: from `rl.pruners.stage_shares` of
+    the other network's plan: the share kept of each stage's channels, largest feature map first,
+    or, of masked weights, of each position of its kernels; by default those of a VGG-16 that
+    slimming pruned by 60 % on CIFAR-10. seed: of draws.
+    Source: Liu et al. (ICLR 2019), section 5: transferred guided pruning and sparsification.
+    """
+
+    stages: Any = SLIM_VGG_16
+    seed: int = 0
+    name: ClassVar[str] = "transferred"
+    example: ClassVar[tuple[str, Any]] = ("vgg11", 0.6)
+    regimes: ClassVar[tuple[str, ...]] = ("scratch-e", "scratch-b")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "stages", check_shares(self.stages))
+
+    def fit(self, model: nn.Module, data: ImageData, origin: Origin | None = None) -> Plan:
+        return transferred(self.stages, model, data.input_shape, self.target, self.seed)
+
+
 def random_widths(widths: Mapping[str, int], draws: list[float],
                   price: Callable[[Mapping[str, int]], int], goal: int) -> dict[str, int]:
     """Widths whose shares are u ** t, u uniform in each layer and t the power that meets `goal`:
@@ -194,27 +233,6 @@ def random_widths(widths: Mapping[str, int], draws: list[float],
 
     above = last_above(lambda step: price(counts(step)), 4000, goal)
     return min((counts(above), counts(above + 1)), key=lambda c: abs(price(c) - goal))
-
-
-def channel_widths(model: nn.Module, plan: Plan) -> dict[str, int]:
-    """Every layer that can lose channels and that the plan, or the network, lets lose some: those
-    of the plan, or all convolutions where it only selects inputs."""
-    if plan.keep:
-        return dict(plan.widths)
-    found = ChannelPruner(0.5).request(model, plan.input_shape)
-    return found.widths
-
-
-def largest_filters(model: nn.Module, counts: Mapping[str, int]) -> Kept:
-    """The filters of largest L1-norm of each layer, in the numbers given."""
-    return {name: highest(channel_l1(model.get_submodule(name)), count, name)
-            for name, count in counts.items()}
-
-
-def of_whole_filters(mask: Tensor) -> bool:
-    """Whether each filter of a mask (N, C, k, k) lives or goes as a whole."""
-    flat = mask.flatten(1)
-    return bool((flat == flat[:, :1]).all())
 
 
 def exchanged(units: Tensor, seed: int, stream: str, name: str) -> Tensor:

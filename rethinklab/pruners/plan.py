@@ -106,6 +106,35 @@ class Plan:
         apply_masks(silent, self.masks)
         return silent
 
+    def uniform(self, model: nn.Module, at: str = "params", choose: str = "random",
+                seed: int = 0) -> Plan:
+        """The same share of every layer of `model`, at as many parameters or, at="macs",
+        multiply-adds as this plan leaves; of masks one density, at "random" places or the
+        "largest" weights. See `rethinklab.pruners.designs`."""
+        from rethinklab.pruners import designs
+
+        return designs.uniform(self, model, at, choose, seed)
+
+    def guided(self, model: nn.Module, seed: int = 0) -> Plan:
+        """In every layer the average share that this plan keeps of the layer's stage, the layers
+        of one size of feature map; masks are drawn at the stage's probabilities."""
+        from rethinklab.pruners import designs
+
+        return designs.guided(self, model, seed)
+
+    def transfer(self, model: nn.Module, to: nn.Module,
+                 input_shape: tuple[int, int, int] | None = None, seed: int = 0) -> Plan:
+        """A plan for the network `to`, each stage of which keeps the average share that this plan
+        keeps of that stage of `model`, the network that it was made for.
+
+        input_shape: (C, H, W) of the images of `to`, by default those of this plan. Raises
+        PlanError where the networks have different numbers of stages.
+        """
+        from rethinklab.pruners import designs
+
+        return designs.transferred(designs.stage_shares(self, model), to,
+                                   input_shape or self.input_shape, self.target, seed)
+
     def callbacks(self) -> list[Callback]:
         """What must act while the pruned network trains: masks are held."""
         return [HoldMasks(self.masks)] if self.masks else []

@@ -1,0 +1,94 @@
+"""The kinds of evidence that a stored study can give, and `record`, which writes them all."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from rethinklab.errors import ConfigError, RethinkError, unknown_name
+from rethinklab.evidence.architectures import gather_widths
+from rethinklab.evidence.missing import Missing
+from rethinklab.evidence.runs import (
+    gather_barrier,
+    gather_histories,
+    gather_latency,
+    gather_sensitivity,
+)
+from rethinklab.evidence.stored import StoredStudy
+from rethinklab.evidence.tables import save_table
+from rethinklab.evidence.weights import (
+    gather_kernels,
+    gather_movement,
+    gather_overlap,
+    gather_scales,
+    gather_weights,
+)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """gather: the table from a stored study; raises Missing. meaning: what it holds. computed:
+    whether networks have to be run for it."""
+
+    gather: Callable[[StoredStudy], pd.DataFrame]
+    meaning: str
+    computed: bool = False
+
+
+EVIDENCE: dict[str, Evidence] = {
+    "histories": Evidence(gather_histories, "loss and accuracy after each epoch"),
+    "widths": Evidence(gather_widths, "widths of layers before and after pruning"),
+    "weights": Evidence(gather_weights, "histograms of weights"),
+    "scales": Evidence(gather_scales, "histograms of the scales of batch normalisation"),
+    "movement": Evidence(gather_movement, "how far training moved the weights"),
+    "overlap": Evidence(gather_overlap, "what two seeds keep in common"),
+    "kernels": Evidence(gather_kernels, "positions of kernels that are kept"),
+    "sensitivity": Evidence(gather_sensitivity, "accuracy with one layer pruned", True),
+    "barrier": Evidence(gather_barrier, "error between two networks", True),
+    "latency": Evidence(gather_latency, "measured latency", True),
+}
+
+
+def find_evidence(kind: str) -> Evidence:
+    """The kind of evidence called `kind`. Raises ConfigError with the nearest match."""
+    if kind not in EVIDENCE:
+        raise unknown_name("kind of evidence", kind, EVIDENCE)
+    return EVIDENCE[kind]
+
+
+def record(stored: StoredStudy, out: str | Path, name: str | None = None) -> tuple[
+        list[Path], list[str]]:
+    """Write the study's results to `out/NAME.csv` and its evidence to `out/KIND/NAME.csv`; the
+    paths written, and why the other kinds of evidence are missing.
+
+    name: by default the study's own without the hash at its end.
+    Raises RethinkError where the folder cannot be written.
+    """
+    name = re.sub(r"-[0-9a-f]{6}$", "", stored.name) if name is None else name
+    if not re.fullmatch(r"[A-Za-z0-9.][A-Za-z0-9._-]*", name):
+        raise ConfigError(f"name {name!r} must consist of letters, digits, dots, dashes and "
+                          "underscores: files are called by it.")
+    folder, written, missing = Path(out).expanduser(), [], []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        stored.results.save(folder / f"{name}.csv")
+        written.append(folder / f"{name}.csv")
+        for kind, evidence in EVIDENCE.items():
+            path = folder / kind / f"{name}.csv"
+            try:
+                table = evidence.gather(stored)
+            except Missing as reason:
+                missing.append(f"{kind}: {reason}")
+                path.unlink(missing_ok=True)  # of a study that was recorded by this name before
+                continue
+            path.parent.mkdir(exist_ok=True)
+            save_table(table, path)
+            written.append(path)
+    except OSError as error:
+        raise RethinkError(f"the tables of {stored.name} cannot be written to {folder} "
+                           f"({error.strerror}); choose another place with --out.") from error
+    return written, missing

@@ -1,0 +1,67 @@
+"""Accuracy against the share removed, a line a regime: where does training anew catch up?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from rethinklab.figures.given import expect, told
+from rethinklab.figures.lines import legend_above, mean_line, regime_lines, with_means
+from rethinklab.figures.style import (
+    TEXT_WIDTH,
+    PaperFigure,
+    finish,
+    light_grid,
+    paper_figure,
+    paper_style,
+)
+from rethinklab.trainers.regimes import UNPRUNED, regime_title
+
+if TYPE_CHECKING:
+    pass
+
+COLUMNS = ("regime", "seed", "ratio", "test_accuracy")
+REMEDY = "run studies that differ in a target between 0 and 1 only, such as --target 0.3 and 0.6"
+
+
+def accuracy_ratio(frame: pd.DataFrame, width: float = TEXT_WIDTH,
+                   height: float = 2.6) -> PaperFigure:
+    """Test accuracy (%) against the share removed (%): a line a regime through the means over
+    seeds, with standard deviations, and every seed a dot.
+
+    frame: columns regime, seed, ratio and test_accuracy (fractions) and perhaps removed, as
+    `evidence.comparisons.ratio_tables` makes it; ratio 0 is the unpruned network. Raises
+    ConfigError where a column is missing or there are no rows.
+    """
+    expect(frame, COLUMNS, REMEDY)
+    numbers = frame[list(COLUMNS)].copy()
+    numbers["accuracy"], numbers["removed"] = (100 * numbers.pop(c) for c in
+                                               ("test_accuracy", "ratio"))
+    numbers = with_means(numbers, ["regime", "removed"], "accuracy")
+    looks = regime_lines(numbers["regime"])
+    with paper_style():
+        figure = paper_figure(width, height)
+        axes = figure.add_subplot()
+        for regime, look in looks.items():
+            own = numbers[numbers["regime"] == regime]
+            mean_line(axes, own, "removed", look, regime_title(regime))
+            if regime == UNPRUNED:
+                axes.axhline(own["accuracy"].mean(), color=look["color"], linewidth=0.8,
+                             linestyle=(0, (1, 2)), zorder=0)
+        what = str(frame["removed"].iloc[0]) if "removed" in frame else "share"
+        axes.set_xlabel(f"{what.capitalize()} removed (%)")
+        axes.set_ylabel("Test accuracy (%)")
+        light_grid(axes)
+        legend_above(figure, axes)
+        return finish(figure, numbers, caption(numbers), str(frame.attrs.get("label", "")),
+                      "Dots: seeds. Marks: mean ± sd.")
+
+
+def caption(numbers: pd.DataFrame) -> str:
+    """What the figure shows, in a sentence made from its numbers."""
+    most = numbers["removed"].max()
+    last = numbers[numbers["removed"] == most].groupby("regime", sort=False)["mean"].first()
+    parts = [f"{regime_title(str(regime))} {told(mean, '.2f')} %" for regime, mean in last.items()]
+    return (f"Mean test accuracy against the share removed; at {most:.4g} % removed: "
+            f"{', '.join(parts)} (n = {numbers.groupby(['regime', 'removed']).size().min()}).")

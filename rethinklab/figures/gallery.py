@@ -1,0 +1,87 @@
+"""All figures and tables that a source allows, written to a folder, and what is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rethinklab.errors import ConfigError, unknown_name
+from rethinklab.figures.catalogue import FIGURES, draw
+from rethinklab.figures.export import check_formats, export
+from rethinklab.figures.paper_tables import TABLES, export_table, paper_table_of
+from rethinklab.figures.sources import Source
+from rethinklab.figures.style import TEXT_WIDTH
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """One figure or table. paths: of its files; none where it could not be drawn, for `reason`."""
+
+    kind: str
+    name: str
+    paths: tuple[Path, ...] = ()
+    reason: str = ""
+
+
+def stem(kind: str, name: str) -> str:
+    """What the files of a figure are called."""
+    return f"{kind}-{name}" if name else kind
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Raises ConfigError for a name that is neither a figure nor a table."""
+    for name in names:
+        if name not in FIGURES and name not in TABLES:
+            raise unknown_name("figure or table", name, [*FIGURES, *TABLES])
+
+
+def make(source: Source, names: Sequence[str] = (), out: str | Path = "figures",
+         formats: Sequence[str] = ("pdf", "png"), width: float = TEXT_WIDTH) -> Iterator[Drawn]:
+    """Draw the figures and tables called `names` (all where there is none) from everything that
+    the source holds for them, one after the other. What cannot be drawn is given with its reason.
+
+    Raises ConfigError for an unknown name or format.
+    """
+    check_names(names)
+    check_formats(formats)
+    for name in names or [*FIGURES, *TABLES]:
+        if name in TABLES:
+            table = paper_table_of(name, source.studies().values())
+            yield Drawn(name, "", tuple(export_table(table, name, out)))
+        else:
+            yield from _drawn(source, name, out, formats, width)
+
+
+def _drawn(source: Source, kind: str, out: str | Path, formats: Sequence[str],
+           width: float) -> Iterator[Drawn]:
+    figure_kind = FIGURES[kind]
+    found = figure_kind.collect(source)
+    for name, given in found.inputs.items():
+        try:
+            figure = draw(figure_kind, given, width)
+        except ConfigError as error:
+            yield Drawn(kind, name, reason=str(error))
+            continue
+        used = source.origin(name) or [line for study in source.studies()
+                                       for line in source.origin(study)]
+        origin = {"figure": kind, "paper": figure_kind.paper, "results": used if name else []}
+        yield Drawn(kind, name, tuple(export(figure, stem(kind, name), out, formats, origin)))
+    for sentence in found.missing:
+        name, _, reason = sentence.partition(": ")
+        yield Drawn(kind, name, reason=reason)
+    if not found.inputs and not found.missing:
+        yield Drawn(kind, "", reason=f"it needs {figure_kind.needs}.")
+
+
+def overview(source: Source) -> list[tuple[str, str, list[str], list[str]]]:
+    """(figure, meaning, names that can be drawn, what is missing) for each kind of figure."""
+    rows = []
+    for name, kind in FIGURES.items():
+        found = kind.collect(source)
+        lacking = list(found.missing)
+        if not found.inputs and not lacking:
+            lacking = [f"it needs {kind.needs}."]
+        place = f"{kind.meaning} ({kind.paper})" if kind.paper else kind.meaning
+        rows.append((name, place, list(found.inputs), lacking))
+    return rows

@@ -1,0 +1,147 @@
+"""The commands that show results: figures, record, report. Nothing heavy is imported before a
+command needs it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rethinklab.errors import ConfigError, RethinkError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rethinklab.figures.sources import Source
+
+StudyOption = Annotated[list[str] | None, typer.Option(
+    "--study", help="A stored study, or how its name begins; repeat for more. [default: all]")]
+FromOption = Annotated[Path | None, typer.Option(
+    "--from", help="A folder of recorded results instead, or one of its CSV files.")]
+StoreOption = Annotated[str, typer.Option("--store", help="Folder of the results.")]
+
+
+def figures(
+    names: Annotated[list[str] | None, typer.Argument(
+        help="Which figures and tables; all by default. See `rethinklab list figures`.")] = None,
+    study: StudyOption = None,
+    recorded: FromOption = None,
+    store: StoreOption = "runs",
+    out: Annotated[str, typer.Option(help="Folder to write to.")] = "figures",
+    format: Annotated[str, typer.Option(help="By commas: pdf, png, svg, pgf.")] = "pdf,png",
+    width: Annotated[str, typer.Option(
+        help="iclr, neurips, icml or cvpr (or icml-column, cvpr-column), or inches.")] = "iclr",
+    list_: Annotated[bool, typer.Option(
+        "--list", help="Only say which can be made from what is there, and what is missing.")
+    ] = False,
+    readme: Annotated[bool, typer.Option(
+        "--readme", help="Only write OUT/README.md: what of the paper is drawn where.")] = False,
+) -> None:
+    """Draw figures and tables from stored results, each with its numbers and its origin.
+
+    Examples:
+
+    rethinklab figures --list
+
+    rethinklab figures regimes differences --study l1-vgg16 --format pdf --width icml-column
+
+    rethinklab figures table1 --from data/results
+    """
+    from rethinklab.figures.export import check_formats, parse_width
+    from rethinklab.figures.gallery import check_names, make
+
+    formats = [form.strip() for form in format.split(",")]
+    check_names(names or [])
+    check_formats(formats)
+    inches = parse_width(width)
+    source = open_source(store, study or [], recorded, cheap=list_)
+    if list_:
+        show_overview(source, names or [])
+        return
+    if readme:
+        from rethinklab.figures.paper_items import write_readme
+
+        typer.echo(str(write_readme(out, source)))
+        return
+    count = 0
+    for drawn in make(source, names or [], out, formats, inches):
+        count += bool(drawn.paths)
+        for path in drawn.paths:
+            typer.echo(str(path))
+        if drawn.reason and names:  # of all figures the reasons are for --list
+            typer.echo(f"not drawn: {drawn.kind} {drawn.name}: {drawn.reason}", err=True)
+    if not count:
+        raise ConfigError("nothing could be drawn; `rethinklab figures --list` says what is "
+                          "missing.")
+
+
+def open_source(store: str, studies: Sequence[str], recorded: Path | None,
+                cheap: bool = False) -> Source:
+    """Where the numbers come from: a store, or recorded tables."""
+    from rethinklab.experiments.store import Store
+    from rethinklab.figures.sources import RecordedSource, StoreSource
+
+    if recorded is not None and studies:
+        raise ConfigError("--study names a stored study and --from a file; give one of them.")
+    if recorded is not None:
+        return RecordedSource(recorded)
+    return StoreSource(Store(store, create=False), studies, cheap)
+
+
+def show_overview(source: Source, names: Sequence[str]) -> None:
+    """Which figures can be made, from what, and what is missing for the others."""
+    from rethinklab.figures.gallery import overview
+    from rethinklab.figures.paper_tables import TABLES
+
+    for name, meaning, inputs, missing in overview(source):
+        if names and name not in names:
+            continue
+        typer.echo(f"{name}: {meaning}")
+        typer.echo(f"    can be drawn: {', '.join(i or 'yes' for i in inputs) or 'not yet'}")
+        for reason in missing:
+            typer.echo(f"    missing: {reason}")
+    typer.echo(f"tables: {', '.join(TABLES)}: always; own results where there are any")
+
+
+def record(
+    studies: Annotated[list[str], typer.Argument(
+        metavar="STUDY ...", help="Names of stored studies, or how they begin.")],
+    store: StoreOption = "runs",
+    out: Annotated[str, typer.Option(help="Folder to write to.")] = "data/results",
+    name: Annotated[str | None, typer.Option(
+        "--as", help="What to call the files of a single study. [default: its name]")] = None,
+) -> None:
+    """Write studies as small tables to keep: results, and what the figures of weights,
+    architectures and training need, without the networks themselves."""
+    from rethinklab.evidence.catalogue import record as write
+    from rethinklab.evidence.stored import StoredStudy
+    from rethinklab.experiments.store import Store
+
+    if name is not None and len(studies) > 1:
+        raise ConfigError("--as names the files of one study, and several were given.")
+    place = Store(store, create=False)
+    for study in studies:
+        written, missing = write(StoredStudy(study, place), out, name)
+        for path in written:
+            typer.echo(str(path))
+        for reason in missing:
+            typer.echo(f"not there: {reason}", err=True)
+
+
+def report(
+    study: Annotated[str, typer.Argument(help="A stored study, or how its name begins.")],
+    store: StoreOption = "runs",
+    out: Annotated[Path | None, typer.Option(
+        help="The page to write. [default: STUDY.html]")] = None,
+) -> None:
+    """Write one page that opens offline: tables, verdicts, figures and where they are from."""
+    from rethinklab.experiments.store import Store
+    from rethinklab.report import write_report
+
+    try:
+        path = write_report(study, Store(store, create=False), out)
+    except OSError as error:
+        raise RethinkError(f"the report cannot be written to {out} ({error.strerror}); choose "
+                           "another place with --out.") from error
+    typer.echo(str(path))

@@ -1,0 +1,119 @@
+"""Every figure of the catalogue: paper size, fonts that embed, nothing clipped, same bytes twice,
+and all of it also where the data is scant."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+
+import matplotlib.colors
+import numpy as np
+import pandas as pd
+import pytest
+from figure_cases import CASES
+from figure_checks import problems
+from PIL import Image
+from test_figures import VISIONS, simulate
+
+from rethinklab.errors import ConfigError
+from rethinklab.figures import style
+from rethinklab.figures.catalogue import FIGURES
+from rethinklab.figures.export import export, parse_width
+
+TEXT, COLUMN = 5.5, 3.25
+HARD = [(name, case) for name, cases in CASES.items() for case in cases]
+
+
+def test_every_figure_has_its_hard_cases():
+    assert set(CASES) == set(FIGURES)
+    assert all("usual" in cases for cases in CASES.values())
+
+
+@pytest.mark.parametrize("width", [TEXT, COLUMN])
+@pytest.mark.parametrize(("name", "case"), HARD)
+def test_nothing_overlaps_or_leaves_the_page(name, case, width):
+    given = CASES[name][case]()
+    before = given.copy() if isinstance(given, pd.DataFrame) else None
+    figure = FIGURES[name].draw(given, width=width)
+    assert problems(figure) == []
+    assert figure.get_size_inches()[0] == width
+    assert figure.caption.endswith(".")
+    assert "nan" not in figure.caption.lower()
+    assert len(figure.numbers)
+    if before is not None:  # a pure function
+        pd.testing.assert_frame_equal(given, before)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_files_have_the_size_of_the_paper_and_fonts_that_embed(name, tmp_path):
+    for venue in ("iclr", "cvpr-column"):
+        width = parse_width(venue)
+        figure = FIGURES[name].draw(CASES[name]["usual"](), width=width)
+        pdf, png = export(figure, f"{name}-{venue}", tmp_path)[:2]
+        content = pdf.read_bytes()
+        box = re.search(rb"/MediaBox \[ 0 0 ([\d.]+) ([\d.]+) \]", content).groups()
+        size = tuple(figure.get_size_inches())
+        assert tuple(float(side) / 72 for side in box) == pytest.approx(size, abs=0.01)
+        assert size[0] == pytest.approx(width, abs=0.01)
+        assert b"/Type3" not in content
+        assert b"/FontFile2" in content
+        assert Image.open(png).size == tuple(int(side * 300) for side in size)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_pictures_are_byte_identical_when_made_twice(name, tmp_path):
+    made = [export(FIGURES[name].draw(CASES[name]["usual"](), width=TEXT), name, tmp_path / place,
+                   ["pdf", "png", "svg"]) for place in ("a", "b")]
+    for one, two in zip(*made, strict=True):
+        assert one.read_bytes() == two.read_bytes(), one.name
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_csv_holds_the_numbers_and_the_json_their_origin(name, tmp_path):
+    figure = FIGURES[name].draw(CASES[name]["usual"](), width=TEXT)
+    paths = export(figure, name, tmp_path, ["png"], {"results": ["large-0"], "figure": name})
+    table = pd.read_csv(paths[1])
+    assert list(table.columns) == list(figure.numbers.columns)
+    for column in figure.numbers.select_dtypes("number"):
+        np.testing.assert_allclose(table[column], figure.numbers[column], rtol=1e-9)
+    origin = json.loads(paths[2].read_text())
+    assert origin["alt"] == figure.caption
+    assert origin["results"] == ["large-0"]
+    assert {"commit", "rethinklab", "torch", "matplotlib", "python", "source"} <= set(origin)
+
+
+def test_widths_are_venues_or_inches():
+    assert parse_width("ICML-column") == 3.25
+    assert parse_width("4.5") == 4.5
+    for wrong in ("a4", "0.5", "nan", "300"):
+        with pytest.raises(ConfigError, match="iclr"):
+            parse_width(wrong)
+
+
+@pytest.mark.skipif(shutil.which("xelatex") is not None, reason="TeX is installed")
+def test_pgf_without_tex_says_so_before_anything_is_written(tmp_path):
+    figure = FIGURES["pipeline"].draw(None, width=TEXT)
+    with pytest.raises(ConfigError, match="TeX"):
+        export(figure, "x", tmp_path / "out", ["pdf", "pgf"])
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(shutil.which("xelatex") is None, reason="no TeX here")
+def test_pgf_is_written_by_tex(tmp_path):
+    paths = export(FIGURES["pipeline"].draw(None, width=TEXT), "x", tmp_path, ["pgf"])
+    assert "pgfpicture" in paths[0].read_text()
+
+
+@pytest.mark.parametrize("vision", VISIONS)
+def test_designs_and_series_are_told_apart_by_all_readers(vision):
+    designs = [style.design_look(name) for name in style.DESIGNS]
+    seen = [simulate(matplotlib.colors.to_rgb(look["color"]), VISIONS[vision]) for look in designs]
+    assert min(np.linalg.norm(a - b) for i, a in enumerate(seen) for b in seen[i + 1:]) > 0.1
+
+
+def test_looks_differ_in_grey():
+    for looks in ([style.design_look(name) for name in style.DESIGNS],
+                  [style.series_look(place) for place in range(12)]):
+        marks = {(look["marker"], look["linestyle"]) for look in looks}
+        assert len(marks) == len(looks)
