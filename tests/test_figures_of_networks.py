@@ -92,5 +92,5 @@ def test_widths_of_many_layers_thin_their_names(small):
 
 
 def test_a_scan_without_a_column_is_named():
-    with pytest.raises(ConfigError, match="lacks ratio"):
+    with pytest.raises(ConfigError, match="no column ratio"):
         rl.figures.sensitivity(pd.DataFrame({"layer": ["a"], "accuracy": [1.0]}))

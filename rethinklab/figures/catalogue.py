@@ -10,7 +10,7 @@ import pandas as pd
 
 from rethinklab.errors import unknown_name
 from rethinklab.evidence.comparisons import lottery_tables, ratio_tables
-from rethinklab.evidence.efficiency import efficiency_tables
+from rethinklab.evidence.efficiency import efficiency_tables, free_name
 from rethinklab.experiments.results import Results
 from rethinklab.figures.accuracy_budget import accuracy_budget
 from rethinklab.figures.accuracy_ratio import accuracy_ratio
@@ -74,40 +74,37 @@ def across(group: Callable[[Sequence[Results]], Mapping[str, pd.DataFrame]]) -> 
 
 def both_kinds_of_target(source: Source) -> Found:
     """For each network: what stays of its layers by predefined and by automatic targets."""
-    found, made = source.tables("widths"), Found()
-    studies = source.studies()
-    by_model: dict[str, list[pd.DataFrame]] = {}
-    for table in tables_with_names(found.inputs):
-        frame = studies[table["study"].iloc[0]].frame
-        method, model = str(frame["method"].iloc[0]), str(frame["model"].iloc[0])
-        kind = ("predefined" if method in PREDEFINED else
-                "automatic" if method in AUTOMATIC else None)
-        if kind and (table["unit"] == "channels").all():
-            by_model.setdefault(model, []).append(_kept(table.assign(kind=kind), studies))
-    for model, tables in by_model.items():
-        if len({table["kind"].iloc[0] for table in tables}) == 2:
-            together = pd.concat(tables, ignore_index=True)
-            together.attrs["label"] = _labels(tables)
-            made.inputs[model] = together
+    made = Found()
+    for name, tables in _alike(source, ("model", "dataset", "scale")).items():
+        marked = [table.assign(kind="predefined" if method in PREDEFINED else "automatic")
+                  for method, table in tables if method in (*PREDEFINED, *AUTOMATIC)
+                  and (table["unit"] == "channels").all()]
+        if len({table["kind"].iloc[0] for table in marked}) == 2:
+            made.inputs[name] = _together(marked)
     return made
 
 
 def stages_of_a_network(source: Source) -> Found:
     """For each method, network and data: what stays of the stages, at every target."""
-    found, made = source.tables("widths"), Found()
+    groups = _alike(source, ("method", "model", "dataset", "scale"))
+    return Found({name: _together([table for _, table in tables])
+                  for name, tables in groups.items()})
+
+
+def _alike(source: Source, by: Sequence[str]) -> dict[str, list[tuple[str, pd.DataFrame]]]:
+    """(method, table of widths) of the studies that agree in these columns, and in others that
+    are not part of the name: of the network, the images it saw, and the options of one method."""
     studies = source.studies()
-    groups: dict[str, list[pd.DataFrame]] = {}
-    for table in tables_with_names(found.inputs):
-        frame = studies[table["study"].iloc[0]].frame
-        method, model, dataset, scale = (str(frame[c].iloc[0]) for c in
-                                         ("method", "model", "dataset", "scale"))
-        name = f"{method}-{model}-{dataset}-{scale}"
-        groups.setdefault(name, []).append(_kept(table, studies))
-    for name, tables in groups.items():
-        together = pd.concat(tables, ignore_index=True)
-        together.attrs["label"] = _labels(tables)
-        made.inputs[name] = together
-    return made
+    groups: dict[tuple[str, ...], list[tuple[str, pd.DataFrame]]] = {}
+    for table in tables_with_names(source.tables("widths").inputs):
+        first = studies[table["study"].iloc[0]].frame.iloc[0]
+        more = ("width", "train_images", *(("options",) if "method" in by else ()))
+        key = tuple(str(first.get(column)) for column in (*by, *more))
+        groups.setdefault(key, []).append((str(first["method"]), _kept(table, studies)))
+    named: dict[str, list[tuple[str, pd.DataFrame]]] = {}
+    for key, tables in groups.items():
+        named[free_name("-".join(key[: len(by)]), named)] = tables
+    return named
 
 
 def _kept(table: pd.DataFrame, studies: Mapping[str, Results]) -> pd.DataFrame:
@@ -119,8 +116,11 @@ def _kept(table: pd.DataFrame, studies: Mapping[str, Results]) -> pd.DataFrame:
     return named
 
 
-def _labels(tables: Sequence[pd.DataFrame]) -> str:
-    return " | ".join(dict.fromkeys(str(table.attrs.get("label", "")) for table in tables))
+def _together(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    labels = dict.fromkeys(str(table.attrs.get("label", "")) for table in tables)
+    whole = pd.concat(list(tables), ignore_index=True)
+    whole.attrs = {"label": " | ".join(labels)}
+    return whole
 
 
 ANY_STUDY = "any study"

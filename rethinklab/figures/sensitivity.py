@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
-from rethinklab.errors import ConfigError
+from rethinklab.figures.given import expect
 from rethinklab.figures.style import (
     TEXT_WIDTH,
     PaperFigure,
@@ -18,38 +19,43 @@ COLUMNS = ("layer", "ratio", "accuracy")
 MARKERS = "osD^vP*X"
 LINES = ("-", "--", ":")
 ROWS_OF_LEGEND = 14
+COLUMN_OF_LEGEND = 2.75  # inches of the figure's width for each column of names
 
 
 def sensitivity(frame: pd.DataFrame, width: float = TEXT_WIDTH, height: float = 2.6) -> PaperFigure:
     """Accuracy (%) against the share of a layer's filters removed (%), a line a layer.
 
     frame: columns layer, ratio and accuracy (fractions), as `rethinklab.pruners.sensitivity`
-    makes it. Colours run from the first layer (dark) to the last (light).
-    Raises ConfigError where a column is missing.
+    makes it. Colours run from the first layer (dark) to the last (light); of many layers these are
+    the only key. Raises ConfigError where a column is missing.
     """
     from matplotlib import colormaps
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import ListedColormap, Normalize
 
-    missing = [name for name in COLUMNS if name not in frame]
-    if missing:
-        raise ConfigError(f"a sensitivity scan has the columns {', '.join(COLUMNS)}; this frame "
-                          f"lacks {', '.join(missing)}.")
+    expect(frame, COLUMNS, "rl.pruners.sensitivity.sensitivity(model, data) makes one")
     numbers = frame[list(COLUMNS)].reset_index(drop=True)
     layers = list(dict.fromkeys(numbers["layer"]))
     label = str(frame.attrs.get("label", ""))
     with paper_style():
         figure = paper_figure(width, height)
         axes = figure.add_subplot()
+        shades = ListedColormap(colormaps["viridis"](np.linspace(0, 0.92, 256)))
         for place, name in enumerate(layers):
             line = numbers[numbers["layer"] == name].sort_values("ratio")
-            colour = colormaps["viridis"](0.92 * place / max(1, len(layers) - 1))
+            colour = shades(place / max(1, len(layers) - 1))
             axes.plot(line["ratio"] * 100, line["accuracy"] * 100, color=colour, label=name,
                       marker=MARKERS[place % len(MARKERS)], linestyle=LINES[place % len(LINES)],
                       markersize=3.5)
         axes.set_xlabel("Filters of the layer removed (%)")
         axes.set_ylabel("Accuracy (%)")
         light_grid(axes)
-        figure.legend(loc="outside right upper", fontsize=7, handlelength=2.6,
-                      ncols=-(-len(layers) // ROWS_OF_LEGEND))
+        columns = -(-len(layers) // ROWS_OF_LEGEND)
+        if columns <= width / COLUMN_OF_LEGEND:
+            figure.legend(loc="outside right upper", fontsize=7, handlelength=2.6, ncols=columns)
+        else:
+            order = ScalarMappable(Normalize(1, len(layers)), shades)
+            figure.colorbar(order, ax=axes, label="Layer, in order", aspect=30)
         return finish(figure, numbers, caption(numbers), label)
 
 

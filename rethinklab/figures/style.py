@@ -80,7 +80,7 @@ def regime_look(name: str) -> dict[str, Any]:
     return regime_looks()[name if name == UNPRUNED else settle_regime(name).partition(":")[0]]
 
 
-DESIGNS = {"found": 0, "uniform": 3, "guided": 2, "transferred": 5}  # places in the palette
+DESIGNS = {"found": 0, "uniform": 3, "guided": 2, "transferred": 9}  # places in the palette
 SERIES_LINES = ("-", "--", ":", "-.")
 NOTE_SIZE = 7  # points
 NOTE_CHARACTERS = 20  # of that size in an inch
