@@ -16,7 +16,7 @@ from rethinklab.figures_cli import figures, record, report
 from rethinklab.store_cli import store_app
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import pandas as pd
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from rethinklab.experiments.store import Store
     from rethinklab.experiments.study import Study
     from rethinklab.experiments.time_limit import Countdown
-    from rethinklab.trainers.recipe import Recipe
 
 INTERRUPTED = 130
 TRACEBACK = "RETHINKLAB_TRACEBACK"
@@ -131,6 +130,11 @@ def run(
         help="Share of a GPU for each trial (ray and slurm). [default: by engine]")] = None,
     slurm: Annotated[list[str] | None, typer.Option(
         help="An option of the job as NAME=VALUE, such as partition=gpu or time=4h.")] = None,
+    queue: Annotated[Path | None, typer.Option(
+        help="Run the studies of this TOML file instead, in order, and record each beside it."
+    )] = None,
+    only: Annotated[list[str] | None, typer.Option(
+        help="Of the queue the study of this name; repeat for more.")] = None,
     store: StoreOption = "runs",
     out: Annotated[str | None, typer.Option(help="Also draw the figure into this folder.")] = None,
 ) -> None:
@@ -143,8 +147,11 @@ def run(
     rethinklab run --data folder:~/birds --size 32 --model vgg16 --target 0.4 --seeds 6
 
     rethinklab run cifar --scale paper --time-limit 8h (a group of presets, one after the other)
+
+    rethinklab run --queue data/results/queue.toml --time-limit 25m
     """
     from rethinklab.experiments import paper
+    from rethinklab.experiments.settings import study_settings
     from rethinklab.experiments.study import Study
 
     given = {"dataset": data, "model": model, "method": method,
@@ -158,80 +165,60 @@ def run(
     given = {name: value for name, value in given.items() if value is not None}
     changes: dict[str, Any] = {"epochs": epochs, "lr": lr, "batch_size": batch_size}
     changes = {name: value for name, value in changes.items() if value is not None}
-    names = paper.expand(preset) if preset else [None]
-    studies = [Study(**study_settings(name, scale, given, changes), precision=precision)
-               for name in names]
+    record_to: dict[str, str] = {}
+    if queue is not None:
+        if preset or changes or any(given.values()) or tune or scale != "quick":
+            raise ConfigError("--queue says itself what to run; leave out the preset and the "
+                              "options of a study, or change the file.")
+        studies, record_to = queued(queue, only or [])
+    else:
+        names = paper.expand(preset) if preset else [None]
+        studies = [Study(**study_settings(name, scale, given, changes), precision=precision)
+                   for name in names]
     options = {"workers": workers, "threads": threads, "device": device, "engine": engine,
                "events": tensorboard, "gpus_per_trial": gpus_per_trial,
                "slurm": parse_options(slurm or [])}
     from rethinklab.trainers import distributed
 
     with distributed.start(device):  # of torchrun's processes, if there are several
-        conduct(studies, store, out=out, time_limit=time_limit,
+        conduct(studies, store, out=out, time_limit=time_limit, record_to=record_to,
                 factors=parse_factors(tune) if tune else None, **options)
 
 
-def study_settings(preset: str | None, scale: str, given: dict[str, Any],
-                   changes: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of `Study`: those of the preset, what the user gave instead, and a recipe
-    with the user's changes."""
-    from rethinklab.experiments import paper
-    from rethinklab.experiments.scales import find_scale
+def queued(path: Path, only: Sequence[str]) -> tuple[list[Study], dict[str, str]]:
+    """The studies of a queue that can be run here, and by the name of each study what its results
+    are called; says which are passed over and why."""
+    from rethinklab.experiments.queue import choose, load_queue
+    from rethinklab.trainers.loop import pick_device
 
-    chosen = find_scale(scale)
-    base: dict[str, Any] = {"scale": scale}
-    if preset:
-        base = varied(paper.preset(preset, scale, data=given.get("dataset")), given)
-    for name in ("method_options", "model_options"):
-        base[name] = {**base.get(name, {}), **given.get(name, {})}
-    settings = {**given, **{n: base[n] for n in ("method_options", "model_options")}}
-    settings = {**base, **settings}
-    if changes:
-        usual = chosen.look if chosen.look and "model" not in settings else chosen
-        settings["recipe"] = changed(base.get("recipe") or usual.recipe, changes)
-    return settings
-
-
-def varied(row: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
-    """The settings of a row of the paper as far as they hold for what the user gives instead: a
-    control takes the row's method with its options, another method starts from its own, and a
-    study of something else no longer counts as the row."""
-    from rethinklab.pruners import CONTROLS
-
-    row = dict(row)
-    method = given.get("method", row["method"])
-    if method != row["method"]:
-        control = {"of": row["method"], "options": row["method_options"]}
-        row["method_options"] = control if method in CONTROLS else {}
-    other = any(given.get(name, row[name]) != row[name] for name in ("model", "method", "target"))
-    if other:
-        row.pop("pruned_model", None)
-    if other or given.get("method_options") or given.get("model_options"):
-        row["preset"] = ""
-    return row
-
-
-def changed(recipe: Recipe, changes: dict[str, Any]) -> Recipe:
-    """A recipe with changes; what it counts in epochs follows their number in proportion."""
-    from dataclasses import replace
-
-    longer = changes.get("epochs", recipe.epochs) / recipe.epochs
-    counts = {name: getattr(recipe, name) for name in ("finetune_epochs", "counted_epochs")}
-    scaled = {name: max(1, round(count * longer)) for name, count in counts.items() if count}
-    return replace(recipe, **{**scaled, **changes})
+    gpu = pick_device().type == "cuda"
+    studies, names = [], {}
+    for entry in choose(load_queue(path), only):
+        obstacle = entry.obstacle(gpu)
+        if obstacle:
+            typer.echo(f"{entry.name} is passed over: {obstacle}.")
+            continue
+        study = entry.study()
+        studies.append(study)
+        names[study.name] = f"{path.parent}/{entry.name}"
+    return studies, names
 
 
 def conduct(studies: Sequence[Study], store: str, out: str | None = None,
             time_limit: str | None = None, factors: list[float] | None = None,
-            **options: Any) -> None:
-    """Run studies one after the other within the time limit, and print what each found."""
+            record_to: Mapping[str, str] | None = None, **options: Any) -> None:
+    """Run studies one after the other within the time limit, and print what each found.
+
+    record_to: by the name of a study, folder and name by which to record it when it is done.
+    """
     from rethinklab.experiments.time_limit import Countdown
     from rethinklab.trainers import distributed
 
     left = Countdown(time_limit)
     for number, study in enumerate(studies, 1):
         if len(studies) > 1 and distributed.is_main():
-            typer.echo(f"\n{study.preset or study.name} ({number} of {len(studies)})")
+            called = (record_to or {}).get(study.name) or study.preset or study.name
+            typer.echo(f"\n{Path(called).name} ({number} of {len(studies)})")
         try:
             results = carry_out(study, store, left, factors, options)
         except KeyboardInterrupt:
@@ -240,6 +227,9 @@ def conduct(studies: Sequence[Study], store: str, out: str | None = None,
             raise typer.Exit(INTERRUPTED) from None
         if distributed.is_main():
             show(results, study, store, out)
+            if record_to and study.name in record_to:
+                place = Path(record_to[study.name])
+                record([study.name], store=store, out=str(place.parent), name=place.name)
 
 
 def carry_out(study: Study, store: str, left: Countdown, factors: list[float] | None,
