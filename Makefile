@@ -35,6 +35,7 @@ notebooks: $(VENV)/.installed
 figures: $(VENV)/.installed
 	$(BIN)/rethinklab figures --from data/results --out figures
 	$(BIN)/rethinklab figures --from data/results --out figures --readme
+	$(BIN)/rethinklab summary --readme README.md
 
 $(VENV)/.installed: pyproject.toml
 	@test -n "$(PYTHON)" || { echo "rethinklab needs Python 3.10 or newer with the venv module, and \

@@ -145,3 +145,22 @@ def report(
         raise RethinkError(f"the report cannot be written to {out} ({error.strerror}); choose "
                            "another place with --out.") from error
     typer.echo(str(path))
+
+
+def summary(
+    recorded: Annotated[Path, typer.Option(
+        "--from", help="Folder of recorded results.")] = Path("data/results"),
+    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("RESULTS.md"),
+    readme: Annotated[Path | None, typer.Option(
+        help="Also put the answer and its table between the marks of this page.")] = None,
+) -> None:
+    """Say in words and tables what the recorded results answer, published numbers beside."""
+    from rethinklab.figures.sources import RecordedSource
+    from rethinklab.summary import write_summary
+
+    try:
+        paths = write_summary(RecordedSource(recorded).studies(), out, readme)
+    except OSError as error:
+        raise RethinkError(f"the summary cannot be written ({error}).") from error
+    for path in paths:
+        typer.echo(str(path))

@@ -1,0 +1,78 @@
+"""The recorded results in words: made from the files, counted right, and up to date."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import rethinklab as rl
+from rethinklab.errors import ConfigError
+from rethinklab.figures.sources import RecordedSource
+from rethinklab.summary import answer, results_page, results_table, why, with_results
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def study(gap, seeds=3, unpruned=0.9, label="Quick scale; digits"):
+    """Results in which Scratch-E is `gap` points above fine-tuning, but for a trifle."""
+    rows = [{"regime": regime, "seed": seed, "params": 1e6, "macs": 1e6, "epochs": 10,
+             "seconds": 1.0, "address": f"{regime}-{seed}", "scale": "quick", "data": "digits",
+             "device": "cpu", "preset": "l1-vgg16-cifar10",
+             "test_accuracy": level + 0.0001 * seed * (regime == "scratch-e")}
+            for regime, level in (("unpruned", unpruned), ("finetune", 0.85),
+                                  ("scratch-e", 0.85 + gap / 100)) for seed in range(seeds)]
+    return rl.Results(pd.DataFrame(rows), 0.5, label, "name")
+
+
+@pytest.fixture(scope="module")
+def recorded():
+    return RecordedSource(ROOT / "data" / "results").studies()
+
+
+def test_readme_and_results_are_those_of_the_committed_files(recorded):
+    page = (ROOT / "RESULTS.md").read_text(encoding="utf-8")
+    assert page == results_page(recorded), "`make figures` makes it anew"
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert with_results(text, recorded) == text, "`make figures` makes it anew"
+
+
+def test_every_recorded_trial_is_named_in_the_results(recorded):
+    page = (ROOT / "RESULTS.md").read_text(encoding="utf-8")
+    for results in recorded.values():
+        assert all(address in page for address in results.frame["address"])
+
+
+def test_studies_are_counted_by_their_verdicts():
+    text = answer({"a": study(3), "b": study(-3), "c": study(0), "d": study(3, seeds=2)})
+    assert "in 2 of 3 studies, worse in 1, and in 0 it is not decided" in text
+    assert "It depends" in text
+    assert "nowhere worth more" in answer({"a": study(3)})
+    assert "against the paper" in answer({"b": study(-3)})
+    assert "3 pairs or more" in answer({"d": study(3, seeds=1)})
+
+
+def test_the_table_has_published_numbers_with_their_mark_beside_ours():
+    lines = [line for line in results_table({"a": study(3)}).splitlines() if "Scratch-E" in line]
+    assert "93.62 ±0.11 ?" in lines[0]
+    assert "88.01" in lines[0]
+    assert lines[0].endswith("| better |")
+
+
+def test_explanations_come_with_their_numbers():
+    (reason,) = why(study(0, unpruned=0.95))
+    assert "85.00 %" in reason
+    assert "95.00 %" in reason
+    assert why(study(0, unpruned=0.86)) == []
+
+
+def test_a_page_without_marks_is_named():
+    with pytest.raises(ConfigError, match="rethinklab summary"):
+        with_results("no marks", {"a": study(1)})
+    once = with_results("a\n<!-- results: made by `rethinklab summary` -->\nold\n"
+                        "<!-- end of results -->\nb", {"a": study(1)})
+    assert "old" not in once
+    assert with_results(once, {"a": study(1)}) == once
+    assert once.startswith("a\n")
+    assert once.endswith("\nb")
