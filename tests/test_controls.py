@@ -103,7 +103,7 @@ def test_shuffling_moves_whole_kernels(models, bases, digits):
 def test_uniform_has_one_ratio_at_the_same_cost(of, target, models, digits):
     model = models[BASES[of][0]]
     base = rl.make_pruner(of, target).fit(model, digits)
-    plan = Uniform(target, of=of).fit(model, digits)
+    plan = Uniform(target, of=of, at="macs").fit(model, digits)
     assert plan.after.macs == pytest.approx(base.after.macs, rel=0.02)
     ratios = [(1 - len(kept) / plan.widths[name], 1 / plan.widths[name])
               for name, kept in plan.keep.items()]
@@ -114,7 +114,8 @@ def test_uniform_has_one_ratio_at_the_same_cost(of, target, models, digits):
 
 
 def test_uniform_masks_have_one_density(models, bases, digits):
-    base, plan = bases["weight-level"], control(Uniform, "weight-level", models, digits)
+    base, plan = bases["weight-level"], control(Uniform, "weight-level", models, digits,
+                                                    choose="largest")
     total = sum(int(m.sum()) for m in base.masks.values())
     assert sum(int(m.sum()) for m in plan.masks.values()) == pytest.approx(total, abs=len(
         plan.masks))
@@ -184,12 +185,10 @@ def test_guided_is_the_plan_of_its_method_guided(of, models, bases, digits):
 
 
 @pytest.mark.parametrize(("of", "options"), [
-    ("l1", {"at": "params"}), ("slimming", {"at": "params"}), ("weight-level", {}),
-    ("weight-level", {"choose": "random"})])
+    ("l1", {}), ("slimming", {}), ("weight-level", {}), ("weight-level", {"choose": "largest"})])
 def test_uniform_is_the_plan_of_its_method_made_uniform(of, options, models, bases, digits):
     plan = control(Uniform, of, models, digits, seed=2, **options)
-    verb = {"at": "macs", "choose": "largest", **options}
-    assert plan == bases[of].uniform(models[BASES[of][0]], seed=2, **verb)
+    assert plan == bases[of].uniform(models[BASES[of][0]], seed=2, **options)
     cost = "nonzero_params" if plan.masks else "params"
     assert getattr(plan.after, cost) == pytest.approx(getattr(bases[of].after, cost), rel=0.02)
 
@@ -229,7 +228,7 @@ def test_designs_are_studies_with_an_identity_of_their_own(digits):
     assert guided.needs[0].spec["during"]["options"] == {"strength": 0.02}
     uniform = [plan_stage(method="uniform", method_options={**slim, **more})
                for more in ({}, {"at": "macs"}, {"at": "params"})]
-    assert uniform[0].address == uniform[1].address != uniform[2].address
+    assert uniform[0].address == uniform[2].address != uniform[1].address
     stages = [0.8, 1.0, 0.9, 0.3, 0.1]
     moved = [plan_stage(method="transferred", method_options={"stages": given})
              for given in (stages, {"channels": stages}, tuple(stages), stages[::-1])]

@@ -158,16 +158,16 @@ def kernel_keep(masks: Mapping[str, Tensor], sides: Mapping[str, int]) -> pd.Dat
     keep.
 
     masks: by layer. sides: the side of each layer's feature map in pixels, which names its stage.
-    keep is averaged over the layers of a stage, each with equal weight. Layers without a side, or
-    with other kernels, are left out. Source: Liu et al. (ICLR 2019), Figure 4.
+    keep is the mean over all kernels of a stage, as guided designs draw it. Layers without a side,
+    or with other kernels, are left out. Source: Liu et al. (ICLR 2019), Figure 4.
     """
     stages: dict[int, list[Tensor]] = {}
     for layer, mask in masks.items():
         if mask.ndim == 4 and mask.shape[2:] == (3, 3) and layer in sides:
-            stages.setdefault(sides[layer], []).append(position_keep(mask))
+            stages.setdefault(sides[layer], []).append(mask.flatten(0, 1))
     return pd.DataFrame(
         [{"stage": side, "row": row, "column": column, "keep": float(keep[row, column])}
-         for side, keep in ((side, torch.stack(stages[side]).mean(0))
+         for side, keep in ((side, torch.cat(stages[side]).double().mean(0))
                             for side in sorted(stages, reverse=True))
          for row in range(3) for column in range(3)],
         columns=["stage", "row", "column", "keep"])

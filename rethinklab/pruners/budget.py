@@ -104,12 +104,21 @@ def meet_budget(model: nn.Module, input_shape: Shape, budget: Budget,
     Raises PlanError where the budget is out of reach.
     """
     cost = CostModel(model, input_shape, layers)
-    steps = even_counts(layers)
 
     def price(kept: Mapping[str, int]) -> int:
         return cost(kept)[budget.kind]
 
-    goal = budget.share * price({})
+    best = nearest_even(layers, price, budget.share * price({}))
+    check_reached(budget, price(best), price({}))
+    return best
+
+
+def nearest_even(layers: Mapping[str, int], price: Callable[[Mapping[str, int]], int],
+                 goal: float) -> dict[str, int]:
+    """Channels to keep of each layer by one ratio for all, at a price nearest to `goal`, to the
+    nearest channel: below that ratio's step, layers give up their next channel one after the
+    other. price: of channels kept, those of layers not named being all."""
+    steps = even_counts(layers)
     above = last_above(lambda step: price(steps[step]), len(steps), goal)
     best = kept = steps[above]
     lower = steps[min(above + 1, len(steps) - 1)]
@@ -117,7 +126,6 @@ def meet_budget(model: nn.Module, input_shape: Shape, budget: Budget,
         if lower[name] < kept[name]:
             kept = kept | {name: lower[name]}
             best = min(best, kept, key=lambda k: abs(price(k) - goal))
-    check_reached(budget, price(best), price({}))
     return best
 
 

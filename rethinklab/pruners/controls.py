@@ -135,15 +135,15 @@ class Shuffled(Control):
 @dataclass(frozen=True)
 class Uniform(Control):
     """One ratio for every layer, at the cost that a method leaves: its largest filters by L1-norm;
-    of masked weights the largest of each layer, at one density and as many in all.
+    of masked weights random places at one density, as many in all.
 
-    at: "macs" or "params", which cost of channels is equal. choose: of masked weights the
-    "largest", or "random" places, the uniform sparsification of the study. What the method's
-    distribution over layers is worth shows against it.
+    at: "params" or "macs", which cost of channels is equal. choose: of masked weights "random"
+    places, the uniform sparsification of the study, or the "largest" of each layer. What the
+    method's distribution over layers is worth shows against it.
     """
 
-    at: str = "macs"
-    choose: str = "largest"
+    at: str = "params"
+    choose: str = "random"
     name: ClassVar[str] = "uniform"
 
     def __post_init__(self) -> None:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from rethinklab.errors import ConfigError, PlanError
 from rethinklab.pruners.base import ChannelPruner, highest
-from rethinklab.pruners.budget import KINDS, CostModel, even_counts, last_above
+from rethinklab.pruners.budget import KINDS, CostModel, nearest_even
 from rethinklab.pruners.graph import ChannelGraph, Shape, survey
 from rethinklab.pruners.l1 import channel_l1
 from rethinklab.pruners.norms import scaled_channels
@@ -36,30 +36,46 @@ CHANNELS, READ, BY_POSITION = "channels", "read", "3x3"
 KERNEL = re.compile(r"\d+(x\d+)*")
 CHOICES = ("largest", "random")
 DIGITS = 6
+READS = "inputs of "  # in front of the name of a layer that reads a selection
+MOST_OFF = 0.05  # of the cost that a uniform design is to have
 
 
-def uniform(plan: Plan, model: nn.Module, at: str = "macs", choose: str = "largest",
+def uniform(plan: Plan, model: nn.Module, at: str = "params", choose: str = "random",
             seed: int = 0) -> Plan:
     """The same share of every layer, at the cost that `plan` leaves.
 
-    at: "params" or "macs", which of the two is equal, to the nearest step of a channel. Of a plan
-    with masks there are as many weights in all, and choose says which: the "largest" of each
-    layer, or "random" places. Raises ConfigError for other words, and PlanError for masks that
-    are not of single weights.
+    at: "params" or "macs", which of the two is equal, to the nearest channel: of the layers that
+    the plan narrows, and of the inputs of those that read a selection. Of a plan with masks there
+    are as many weights in all, and choose says which: "random" places, as in the study, or the
+    "largest" of each layer. Raises ConfigError for other words, and PlanError for masks that are
+    not of single weights, and where one share comes no nearer to the cost than 5 %.
     """
     check_uniform(at, choose)
     if plan.masks:
         _check_masks(plan, "uniform")
         masks = _even_masks(plan, model, choose, seed)
         return _planned(plan, model, "uniform", {}, {}, masks)
-    widths = channel_widths(model, plan)
+    readers = {name: in_width(model.get_submodule(name)) for name in plan.read}
+    widths = dict(plan.widths) if plan.keep or readers else channel_widths(model, plan)
     cost = CostModel(model, plan.input_shape, widths)
     assert plan.after is not None
     goal = getattr(plan.after, at)
-    steps = even_counts(widths)
-    above = last_above(lambda step: cost(steps[step])[at], len(steps), goal)
-    nearest = min(steps[above : above + 2], key=lambda counts: abs(cost(counts)[at] - goal))
-    return _planned(plan, model, "uniform", largest_filters(model, nearest), {}, {})
+
+    def split(kept: Mapping[str, int]) -> tuple[dict[str, int], dict[str, int]]:
+        return ({name: kept.get(name, width) for name, width in widths.items()},
+                {name: kept.get(READS + name, width) for name, width in readers.items()})
+
+    kept = nearest_even({**widths, **{READS + name: width for name, width in readers.items()}},
+                        lambda kept: cost(*split(kept))[at], goal)
+    counts, read = split(kept)
+    got = cost(counts, read)[at]
+    if abs(got - goal) > MOST_OFF * goal:
+        raise PlanError(f"one share for all layers comes to {got:,} {at} at the nearest, and "
+                        f"{plan.method} leaves {goal:,}; take a wider network, or a target that "
+                        "leaves more.")
+    return _planned(plan, model, "uniform", largest_filters(model, counts),
+                    {name: _drawn(name, count, readers[name], seed)
+                     for name, count in read.items()}, {})
 
 
 def guided(plan: Plan, model: nn.Module, seed: int = 0) -> Plan:
