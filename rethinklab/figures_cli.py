@@ -51,7 +51,9 @@ def figures(
     from rethinklab.figures.export import check_formats, parse_width
     from rethinklab.figures.gallery import check_names, make
 
-    formats = [form.strip() for form in format.split(",")]
+    formats = list(dict.fromkeys(form.strip() for form in format.split(",") if form.strip()))
+    if readme and (list_ or names):
+        raise ConfigError("--readme writes the list of all figures; leave out --list and names.")
     check_names(names or [])
     check_formats(formats)
     inches = parse_width(width)
@@ -70,7 +72,8 @@ def figures(
         for path in drawn.paths:
             typer.echo(str(path))
         if drawn.reason and names:  # of all figures the reasons are for --list
-            typer.echo(f"not drawn: {drawn.kind} {drawn.name}: {drawn.reason}", err=True)
+            typer.echo(f"not drawn: {' '.join(filter(None, (drawn.kind, drawn.name)))}: "
+                       f"{drawn.reason}", err=True)
     if not count:
         raise ConfigError("nothing could be drawn; `rethinklab figures --list` says what is "
                           "missing.")
@@ -139,12 +142,7 @@ def report(
     from rethinklab.experiments.store import Store
     from rethinklab.report import write_report
 
-    try:
-        path = write_report(study, Store(store, create=False), out)
-    except OSError as error:
-        raise RethinkError(f"the report cannot be written to {out} ({error.strerror}); choose "
-                           "another place with --out.") from error
-    typer.echo(str(path))
+    typer.echo(str(write_report(study, Store(store, create=False), out)))
 
 
 def summary(

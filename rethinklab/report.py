@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 from jinja2 import Environment, StrictUndefined
 
-from rethinklab.errors import ConfigError
+from rethinklab.errors import ConfigError, RethinkError
 from rethinklab.experiments import paper
 from rethinklab.experiments.results import Results
 from rethinklab.experiments.store import Store
@@ -45,15 +45,22 @@ def write_report(study: str, store: Store, path: str | Path | None = None) -> Pa
     """Write the report of a stored study, by its name or how that begins; where it is.
 
     path: by default STUDY.html in the working folder. Raises ConfigError for an unknown study,
-    OSError where the page cannot be written.
+    RethinkError where the page cannot be written.
     """
     source = StoreSource(store, [study])
     if not source.studies():
         raise ConfigError(f"no trial of {source.names[0]} is finished yet; run it first.")
     (results,) = source.studies().values()
-    place = Path(path) if path else Path(f"{results.name}.html")
-    pictures, missing = draw_all(source)
-    place.write_text(render(results, pictures, missing), encoding="utf-8")
+    place = Path(path).expanduser() if path else Path(f"{results.name}.html")
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with place.open("a", encoding="utf-8"):  # before the work, which takes a while
+            pass
+        pictures, missing = draw_all(source)
+        place.write_text(render(results, pictures, missing), encoding="utf-8")
+    except OSError as error:
+        raise RethinkError(f"the report cannot be written to {place} ({error.strerror}); choose "
+                           "another place with --out.") from error
     return place
 
 
@@ -67,7 +74,7 @@ def draw_all(source: StoreSource) -> tuple[list[Picture], list[str]]:
         for given in found.inputs.values():
             try:
                 figure = draw(kind, given, TEXT_WIDTH)
-            except ConfigError as error:
+            except RethinkError as error:
                 missing.append(f"{name}: {error}")
                 continue
             few = len(figure.numbers) <= MOST_ROWS

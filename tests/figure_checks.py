@@ -35,10 +35,7 @@ def problems(figure):
             for one, other in itertools.pairwise(labels):
                 if cross(one, other, renderer):
                     found.append(f"tick labels {one.get_text()!r} and {other.get_text()!r} overlap")
-        if len(figure.axes) == 1:
-            found += [f"the {name} axis has no name" for name, axis in
-                      (("x", axes.xaxis), ("y", axes.yaxis))
-                      if not axis.get_label_text() and not words(axis)]
+    found += nameless(figure)
     legends = [*figure.legends, *(axes.get_legend() for axes in figure.axes if axes.get_legend())]
     titles = [axes.title for axes in figure.axes if axes.title.get_text()]
     for legend in figure.legends:
@@ -49,6 +46,30 @@ def problems(figure):
         if not any(text.get_text() for text in legend.get_texts()):
             found.append("a legend has no text")
     return found
+
+
+def nameless(figure):
+    """The axes with numbers that no name stands at: their own, that of a panel beside, above or
+    below that shares the scale, or one of the whole figure."""
+    found = []
+    panels = [axes for axes in figure.axes if axes.axison and axes.get_visible()]
+    for which, whole in (("x", figure.get_supxlabel()), ("y", figure.get_supylabel())):
+        for axes in panels:
+            axis = getattr(axes, f"{which}axis")
+            numbers = tick_labels(axis) and not words(axis)
+            group = getattr(axes, f"get_shared_{which}_axes")().get_siblings(axes)
+            near = [other for other in panels if which == "x" and same_column(axes, other)]
+            if numbers and not whole and not any(
+                    getattr(other, f"{which}axis").get_label_text()
+                    for other in [axes, *group, *near]):
+                found.append(f"an {which} axis with numbers has no name")
+    return found
+
+
+def same_column(one, other):
+    """Whether two panels stand above one another."""
+    a, b = one.get_position(), other.get_position()
+    return abs(a.x0 - b.x0) < 0.02
 
 
 def shown_texts(figure):

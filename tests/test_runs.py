@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from small_studies import run, small_study, write_task
 
 import rethinklab as rl
+from rethinklab.analysis.thin import thin
 from rethinklab.data.batches import plain_batches
 from rethinklab.errors import ConfigError
 from rethinklab.evidence import runs
@@ -25,7 +26,6 @@ from rethinklab.evidence.runs import (
     gather_sensitivity,
     leaves_some,
     same_architecture,
-    spread,
 )
 from rethinklab.evidence.stored import StoredStudy
 from rethinklab.evidence.tables import load_table, save_table
@@ -174,9 +174,9 @@ def test_scan_looks_at_few_layers_of_a_deep_network(stored, monkeypatch):
 
 
 @given(st.integers(1, 200), st.integers(2, 30))
-def test_spread_takes_both_ends_and_no_more_than_asked(count, most):
+def test_thinning_takes_both_ends_and_no_more_than_asked(count, most):
     items = [str(number) for number in range(count)]
-    taken = spread(items, most)
+    taken = thin(items, most)
     assert len(taken) == len(set(taken)) == min(count, most)
     assert (taken[0], taken[-1]) == (items[0], items[-1])
     assert taken == sorted(taken, key=int)

@@ -27,12 +27,13 @@ from rethinklab.evidence.weights import (
     gather_scales,
     gather_weights,
 )
+from rethinklab.experiments.results import Results
 
 
 @dataclass(frozen=True)
 class Evidence:
     """gather: the table from a stored study; raises Missing. meaning: what it holds. computed:
-    whether networks have to be run for it."""
+    whether networks have to be read or run for it, which takes a while."""
 
     gather: Callable[[StoredStudy], pd.DataFrame]
     meaning: str
@@ -42,9 +43,9 @@ class Evidence:
 EVIDENCE: dict[str, Evidence] = {
     "histories": Evidence(gather_histories, "loss and accuracy after each epoch"),
     "widths": Evidence(gather_widths, "widths of layers before and after pruning"),
-    "weights": Evidence(gather_weights, "histograms of weights"),
-    "scales": Evidence(gather_scales, "histograms of the scales of batch normalisation"),
-    "movement": Evidence(gather_movement, "how far training moved the weights"),
+    "weights": Evidence(gather_weights, "histograms of weights", True),
+    "scales": Evidence(gather_scales, "histograms of the scales of batch normalisation", True),
+    "movement": Evidence(gather_movement, "how far training moved the weights", True),
     "overlap": Evidence(gather_overlap, "what two seeds keep in common"),
     "kernels": Evidence(gather_kernels, "positions of kernels that are kept"),
     "sensitivity": Evidence(gather_sensitivity, "accuracy with one layer pruned", True),
@@ -66,13 +67,18 @@ def record(stored: StoredStudy, out: str | Path, name: str | None = None) -> tup
     paths written, and why the other kinds of evidence are missing.
 
     name: by default the study's own without the hash at its end.
-    Raises RethinkError where the folder cannot be written.
+    Raises RethinkError where the folder cannot be written, ConfigError where another study is
+    recorded there by that name.
     """
     name = re.sub(r"-[0-9a-f]{6}$", "", stored.name) if name is None else name
     if not re.fullmatch(r"[A-Za-z0-9.][A-Za-z0-9._-]*", name):
         raise ConfigError(f"name {name!r} must consist of letters, digits, dots, dashes and "
                           "underscores: files are called by it.")
     folder, written, missing = Path(out).expanduser(), [], []
+    before = folder / f"{name}.csv"
+    if before.is_file() and (there := Results.load(before).name) != stored.name:
+        raise ConfigError(f"{before} holds another study, {there}; record {stored.name} by another "
+                          "name (--as), or remove that file first.")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         stored.results.save(folder / f"{name}.csv")

@@ -9,15 +9,23 @@ from typing import Any
 
 import pandas as pd
 
-from rethinklab.evidence.tables import labelled
+from rethinklab.evidence.comparisons import THEORY
+from rethinklab.evidence.groups import (
+    MASKING,
+    Key,
+    first,
+    joint_label,
+    names_of,
+    of_studies,
+    options_of,
+    setting,
+    unit,
+)
 from rethinklab.experiments.results import Results
 from rethinklab.pruners import METHODS, Control, find_method
 
 REGIME = "scratch-e"
 DESIGNED = ("uniform", "guided", "transferred")
-ON_WEIGHTS = ("weight-level", "lottery")  # methods whose plans mask single weights
-ALIKE = ("dataset", "model", "scale", "data", "width", "lr", "epochs", "train_images",
-         "test_images")
 COLUMNS = ["design", "of", "settings", "target", "seed", "params", "macs", "accuracy", "regime"]
 
 
@@ -27,16 +35,16 @@ def efficiency_tables(studies: Sequence[Results]) -> dict[str, pd.DataFrame]:
     method that found it or that it is made after), settings (of a design, in words), target,
     seed, params (those that are not zero, of masks), macs, accuracy (a fraction) and regime.
 
-    Comparable are the studies of one method and its designs on the same images and network, of
-    one scale, width and length of training; a transferred design belongs to all methods that
+    Comparable are the studies of one method, with its hyper-parameters, and its designs on the
+    same images and large network, trained alike; a transferred design belongs to all methods that
     remove what it removes, channels or weights. Groups with a single design are left out.
     Source of the form: Liu et al. (ICLR 2019), Figures 3, 5 and 6.
     """
-    found: dict[tuple[Any, ...], list[tuple[pd.DataFrame, str]]] = {}
+    groups: dict[Key, list[tuple[pd.DataFrame, Results]]] = {}
     transferred = []
     for results in studies:
         frame = results.frame[results.frame["regime"].astype(str) == REGIME]
-        known = _design(results.frame) if len(frame) else None
+        known = _design(results) if len(frame) else None
         if known is None:
             continue
         table = pd.DataFrame({
@@ -44,82 +52,56 @@ def efficiency_tables(studies: Sequence[Results]) -> dict[str, pd.DataFrame]:
             "target": frame["target"].astype(str), "seed": frame["seed"],
             "params": frame["params"], "macs": frame["macs"],
             "accuracy": frame["test_accuracy"], "regime": REGIME})[COLUMNS]
-        setting = _setting(frame)
         if known["design"] == "transferred":
-            transferred.append((known["on_weights"], setting, table, results.label))
+            transferred.append((table, results))
         else:
-            key = (known["of"], known["training"], *setting)
-            found.setdefault(key, []).append((table, results.label))
-    tables: dict[str, pd.DataFrame] = {}
-    for (of, _, *rest), parts in found.items():
-        parts = parts + [(table, label) for on_weights, setting, table, label in transferred
-                         if on_weights == (of in ON_WEIGHTS) and setting == tuple(rest)]
+            key = setting(results, method=known["of"], options=known["base"])
+            groups.setdefault(key, []).append((table, results))
+    for key, parts in groups.items():
+        parts += [(table, results) for table, results in transferred
+                  if unit(results) == unit(parts[0][1]) and _training(results) == _plain(key)]
+    tables = {}
+    kept = {key: parts for key, parts in groups.items()
+            if len({table["design"].iloc[0] for table, _ in parts}) > 1}
+    for key, name in names_of(list(kept)).items():
+        parts = kept[key]
         together = pd.concat([table for table, _ in parts], ignore_index=True)
-        if together["design"].nunique() < 2:
-            continue
-        together = together.drop_duplicates(["design", "of", "settings", "target", "seed"])
-        slug = free_name(f"{of}-{rest[1]}-{rest[0]}-{rest[2]}", tables)
-        tables[slug] = labelled(together.reset_index(drop=True),
-                                " | ".join(dict.fromkeys(label for _, label in parts)))
+        used = [results for _, results in parts]
+        theory = THEORY if unit(used[0]) == "weights" else ""
+        tables[name] = of_studies(together, joint_label(used) + theory, used)
     return tables
 
 
-def free_name(name: str, taken: Mapping[str, Any]) -> str:
-    """`name`, numbered where it is taken."""
-    number = 2
-    free = name
-    while free in taken:
-        free, number = f"{name}-{number}", number + 1
-    return free
+def _training(results: Results) -> Key:
+    """What a study is about apart from its method."""
+    return setting(results, free=("method", "options"))
 
 
-def _setting(frame: pd.DataFrame) -> tuple[Any, ...]:
-    """What studies must share to be compared; old tables do not say all of it."""
-    row = frame.iloc[0]
-
-    def told(column: str) -> Any:
-        value = row.get(column)
-        return None if value is None or pd.isna(value) else value
-
-    return tuple(told(column) for column in ALIKE)
+def _plain(key: Key) -> Key:
+    return tuple((name, value) for name, value in key if name not in ("method", "options"))
 
 
-def _design(frame: pd.DataFrame) -> dict[str, Any] | None:
-    """Which design the study's pruned networks are, of what, made how; None for other studies."""
-    row = frame.iloc[0]
-    method, options = str(row.get("method")), _options(row.get("options"))
+def _design(results: Results) -> dict[str, Any] | None:
+    """Which design the study's pruned networks are, of what, made how; None for other studies.
+    base: the hyper-parameters of the method behind it, as text."""
+    method, options = str(first(results, "method")), options_of(results)
     if method not in METHODS:
         return None
     if method == "transferred":
-        stages = options.get("stages", {})
-        on_weights = not isinstance(stages, dict) or not {"channels", "read"} & set(stages)
-        return {"design": method, "of": "", "settings": "", "training": "",
-                "on_weights": on_weights}
+        return {"design": method, "of": "", "settings": "", "base": ""}
+    of, base, settings, design = method, options, "", "found"
     if issubclass(find_method(method), Control):
         if method not in DESIGNED or "of" not in options:
             return None
-        of, base = str(options["of"]), dict(options.get("options", {}))
+        of, base, design = str(options["of"]), dict(options.get("options", {})), method
         settings = _settings(options, of) if method == "uniform" else ""
-        design = method
-    else:
-        of, base, settings, design = method, options, "", "found"
     if of not in METHODS or base.get("structures", "channels") != "channels":
         return None
-    acting = find_method(of).trained_with or ()
-    training = json.dumps({name: base[name] for name in acting if name in base}, sort_keys=True)
-    return {"design": design, "of": of, "settings": settings, "training": training,
-            "on_weights": of in ON_WEIGHTS}
+    return {"design": design, "of": of, "settings": settings,
+            "base": json.dumps(base, sort_keys=True)}
 
 
 def _settings(options: Mapping[str, Any], of: str) -> str:
-    if of in ON_WEIGHTS:
-        return "random places" if options.get("choose") == "random" else "largest weights"
-    return "equal parameters" if options.get("at") == "params" else "equal MACs"
-
-
-def _options(text: Any) -> dict[str, Any]:
-    try:
-        found = json.loads(text) if isinstance(text, str) and text else {}
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
+    if of in MASKING:
+        return "largest weights" if options.get("choose") == "largest" else "random places"
+    return "equal MACs" if options.get("at") == "macs" else "equal parameters"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import pandas as pd
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from rethinklab.analysis.connectivity import interpolate, normalisations
 from rethinklab.analysis.connectivity import reestimate as renew_statistics
 from rethinklab.analysis.cost import profile
+from rethinklab.analysis.thin import thin
 from rethinklab.data.batches import calibration_batch
 from rethinklab.errors import DataError, PlanError
 from rethinklab.evidence.missing import Missing
@@ -75,7 +76,7 @@ def gather_sensitivity(stored: StoredStudy) -> pd.DataFrame:
                   if isinstance(model.get_submodule(name), nn.Conv2d)]
         if not layers:
             raise Missing(f"the network of {stored.name} has no convolution that can be pruned.")
-        layers = spread(layers, SCAN_LAYERS)
+        layers = thin(layers, SCAN_LAYERS)
         work = len(layers) * len(RATIOS) * SCAN_IMAGES * _macs(stored, UNPRUNED)
         count = _count(SCAN_IMAGES * affordable(work, device), len(data.train))
         fraction = min(0.9, count / len(data.train))
@@ -100,13 +101,6 @@ def leaves_some(ratio: float, width: int) -> bool:
         return kept_count(ratio, width, "") > 0
     except PlanError:
         return False
-
-
-def spread(items: Sequence[str], most: int) -> list[str]:
-    """At most so many of the items, the first and the last among them, evenly spread."""
-    if len(items) <= most:
-        return list(items)
-    return [items[round(place * (len(items) - 1) / (most - 1))] for place in range(most)]
 
 
 def gather_barrier(stored: StoredStudy, reestimate: bool = True) -> pd.DataFrame:
@@ -161,8 +155,6 @@ def _count(wanted: float, there: int) -> int:
 def _macs(stored: StoredStudy, regime: str) -> float:
     frame = stored.results.frame
     return float(frame.loc[frame["regime"] == regime, "macs"].max())
-
-
 
 
 def _parts(images: Tensor) -> list[Tensor]:

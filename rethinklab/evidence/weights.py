@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from rethinklab.analysis.thin import thin
 from rethinklab.analysis.weights import (
     ALL,
     bin_edges,
@@ -23,17 +24,17 @@ from rethinklab.analysis.weights import (
     reach,
 )
 from rethinklab.evidence.missing import Missing
-from rethinklab.evidence.runs import spread
 from rethinklab.evidence.stored import StoredStudy
 from rethinklab.evidence.tables import labelled
+from rethinklab.pruners.designs import of_whole_filters
 from rethinklab.pruners.slimming import SparsityPenalty
 from rethinklab.pruners.sss import SparseScales
 from rethinklab.pruners.stages import layer_sides
 from rethinklab.pruners.surgery import in_width
 from rethinklab.trainers.regimes import UNPRUNED
 
-BINS, LAYER_BINS = 60, 30  # of the whole network and of one layer
-MOST_LAYERS, HISTOGRAMS = 19, 76  # with a histogram, of one network and of all in a table
+BINS, LAYER_BINS = 60, 40  # of the whole network and of one layer
+MOST_LAYERS, HISTOGRAMS = 19, 57  # with a histogram, of one network and of all in a table
 ROOM = 1.05  # beyond the largest magnitude
 LAYERS = 24  # in a table with a few numbers a layer
 SEEDS = 5  # that are compared pair by pair
@@ -186,7 +187,7 @@ def _histograms(networks: Walk, number: int, magnitudes: bool = False) -> pd.Dat
     if not layers:
         return pd.DataFrame()
     places = {ALL: 0} | {layer: place for place, layer in enumerate(layers, start=1)}
-    chosen = [ALL, *spread(layers, max(2, min(MOST_LAYERS, HISTOGRAMS // number)))]
+    chosen = [ALL, *thin(layers, max(2, min(MOST_LAYERS, HISTOGRAMS // number)))]
     edges = {layer: bin_edges(reaches[layer], BINS if layer == ALL and not magnitudes
                               else LAYER_BINS, symmetric=not magnitudes) for layer in chosen}
     parts = []
@@ -214,7 +215,7 @@ def _some_layers(table: pd.DataFrame, most: int, order: Sequence[str]) -> pd.Dat
     at = {layer: place for place, layer in enumerate(order)}
     found.sort(key=lambda layer: at.get(layer, len(at)))
     places = {ALL: 0} | {layer: place for place, layer in enumerate(found, start=1)}
-    chosen = [ALL, *spread(found, most)]
+    chosen = [ALL, *thin(found, most)]
     table = table[table["layer"].isin(chosen)]
     return table.assign(place=table["layer"].map(places)).reset_index(drop=True)
 
@@ -253,6 +254,8 @@ def _kept(stored: StoredStudy, seed: int, model: nn.Module) -> tuple[str, dict[s
     """What a plan keeps as masks by layer: of weights where it holds such, else of channels."""
     plan = stored.plan(seed)
     masks = conv_weights(plan.masks)
+    if masks and all(map(of_whole_filters, masks.values())):
+        return "channels", {name: mask.flatten(1)[:, 0] for name, mask in masks.items()}
     if masks:
         return "weights", masks
     sizes = {name: (width, plan.keep[name]) for name, width in plan.widths.items()

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pandas as pd
 
 from rethinklab.figures.given import expect, told
-from rethinklab.figures.lines import legend_above, mean_line, regime_lines, with_means
+from rethinklab.figures.lines import (
+    legend_above,
+    mean_line,
+    regime_lines,
+    spread_remark,
+    with_means,
+)
 from rethinklab.figures.style import (
     TEXT_WIDTH,
     PaperFigure,
@@ -17,9 +21,6 @@ from rethinklab.figures.style import (
     paper_style,
 )
 from rethinklab.trainers.regimes import UNPRUNED, regime_title
-
-if TYPE_CHECKING:
-    pass
 
 COLUMNS = ("regime", "seed", "ratio", "test_accuracy")
 REMEDY = "run studies that differ in a target between 0 and 1 only, such as --target 0.3 and 0.6"
@@ -55,7 +56,7 @@ def accuracy_ratio(frame: pd.DataFrame, width: float = TEXT_WIDTH,
         light_grid(axes)
         legend_above(figure, axes)
         return finish(figure, numbers, caption(numbers), str(frame.attrs.get("label", "")),
-                      "Dots: seeds. Marks: mean ± sd.")
+                      spread_remark(numbers["sd"]))
 
 
 def caption(numbers: pd.DataFrame) -> str:

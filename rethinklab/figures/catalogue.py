@@ -10,7 +10,8 @@ import pandas as pd
 
 from rethinklab.errors import unknown_name
 from rethinklab.evidence.comparisons import lottery_tables, ratio_tables
-from rethinklab.evidence.efficiency import efficiency_tables, free_name
+from rethinklab.evidence.efficiency import efficiency_tables
+from rethinklab.evidence.groups import first, grouped, joint_label, of_studies
 from rethinklab.experiments.results import Results
 from rethinklab.figures.accuracy_budget import accuracy_budget
 from rethinklab.figures.accuracy_ratio import accuracy_ratio
@@ -29,14 +30,16 @@ from rethinklab.figures.pipeline import pipeline
 from rethinklab.figures.regimes import regimes
 from rethinklab.figures.scales import scales
 from rethinklab.figures.sensitivity import sensitivity
-from rethinklab.figures.sources import Found, Source, tables_with_names
+from rethinklab.figures.sources import Found, Source
 from rethinklab.figures.stage_ratios import stage_ratios
 from rethinklab.figures.style import PaperFigure
 from rethinklab.figures.targets import targets
 
 Collect = Callable[[Source], Found]
 PREDEFINED = ("l1", "thinet", "regression", "soft-filter")
-AUTOMATIC = ("slimming", "sss", "weight-level")
+AUTOMATIC = ("slimming", "sss")
+TRAINED_SOMEHOW = ("method", "options", "lr", "precision", "train_images", "test_images", "params",
+                   "macs", "epochs")  # of the large network, and by which method it is pruned
 
 
 @dataclass(frozen=True)
@@ -73,54 +76,47 @@ def across(group: Callable[[Sequence[Results]], Mapping[str, pd.DataFrame]]) -> 
 
 
 def both_kinds_of_target(source: Source) -> Found:
-    """For each network: what stays of its layers by predefined and by automatic targets."""
+    """For each network: what stays of its layers by predefined and by automatic targets. How it
+    was trained, and by which method, may differ: the architectures are what is compared."""
     made = Found()
-    for name, tables in _alike(source, ("model", "dataset", "scale")).items():
-        marked = [table.assign(kind="predefined" if method in PREDEFINED else "automatic")
-                  for method, table in tables if method in (*PREDEFINED, *AUTOMATIC)
-                  and (table["unit"] == "channels").all()]
-        if len({table["kind"].iloc[0] for table in marked}) == 2:
-            made.inputs[name] = _together(marked)
+    for name, group in _groups(source, TRAINED_SOMEHOW).items():
+        marked = {study: table.assign(kind="predefined" if method in PREDEFINED else "automatic")
+                  for study, (method, table) in group.items()
+                  if method in (*PREDEFINED, *AUTOMATIC) and (table["unit"] == "channels").all()}
+        if len({table["kind"].iloc[0] for table in marked.values()}) == 2:
+            made.inputs[name] = _together(source, marked)
     return made
 
 
 def stages_of_a_network(source: Source) -> Found:
     """For each method, network and data: what stays of the stages, at every target."""
-    groups = _alike(source, ("method", "model", "dataset", "scale"))
-    return Found({name: _together([table for _, table in tables])
-                  for name, tables in groups.items()})
+    return Found({name: _together(source, {study: table for study, (_, table) in group.items()})
+                  for name, group in _groups(source, ()).items()})
 
 
-def _alike(source: Source, by: Sequence[str]) -> dict[str, list[tuple[str, pd.DataFrame]]]:
-    """(method, table of widths) of the studies that agree in these columns, and in others that
-    are not part of the name: of the network, the images it saw, and the options of one method."""
+def _groups(source: Source, free: Sequence[str]) -> dict[str, dict[str, tuple[str, pd.DataFrame]]]:
+    """{group: {study: (method, table of widths)}} of the studies that agree in all but their
+    target and `free`."""
+    tables = source.tables("widths").inputs
+    studies = {name: results for name, results in source.studies().items() if name in tables}
+    return {called: {name: (str(first(studies[name], "method")), tables[name]) for name in names}
+            for called, names in grouped(studies, free).items()}
+
+
+def _together(source: Source, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """The tables below one another, each study called by method and target. Of studies that are
+    called alike, which differ in how what is left was trained, the one with most seeds."""
     studies = source.studies()
-    groups: dict[tuple[str, ...], list[tuple[str, pd.DataFrame]]] = {}
-    for table in tables_with_names(source.tables("widths").inputs):
-        first = studies[table["study"].iloc[0]].frame.iloc[0]
-        more = ("width", "train_images", *(("options",) if "method" in by else ()))
-        key = tuple(str(first.get(column)) for column in (*by, *more))
-        groups.setdefault(key, []).append((str(first["method"]), _kept(table, studies)))
-    named: dict[str, list[tuple[str, pd.DataFrame]]] = {}
-    for key, tables in groups.items():
-        named[free_name("-".join(key[: len(by)]), named)] = tables
-    return named
-
-
-def _kept(table: pd.DataFrame, studies: Mapping[str, Results]) -> pd.DataFrame:
-    """The table with its study called by what sets it apart: method and target."""
-    results = studies[table["study"].iloc[0]]
-    first = results.frame.iloc[0]
-    named = table.assign(study=f"{first['method']} {first['target']}")
-    named.attrs["label"] = results.label
-    return named
-
-
-def _together(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    labels = dict.fromkeys(str(table.attrs.get("label", "")) for table in tables)
-    whole = pd.concat(list(tables), ignore_index=True)
-    whole.attrs = {"label": " | ".join(labels)}
-    return whole
+    chosen: dict[str, str] = {}
+    for name in tables:
+        label = f"{first(studies[name], 'method')} {first(studies[name], 'target')}"
+        before = chosen.get(label)
+        if before is None or tables[before]["seed"].nunique() < tables[name]["seed"].nunique():
+            chosen[label] = name
+    whole = pd.concat([tables[name].assign(study=label) for label, name in chosen.items()],
+                      ignore_index=True)
+    used = [studies[name] for name in chosen.values()]
+    return of_studies(whole, joint_label(used), used)
 
 
 ANY_STUDY = "any study"
@@ -129,7 +125,7 @@ FIGURES: dict[str, FigureKind] = {
                            "nothing", "Figure 1"),
     "targets": FigureKind(targets, both_kinds_of_target,
                           "predefined against automatic target widths",
-                          "of one network a study by l1 and one by slimming", "Figure 2"),
+                          "a study by l1 and one by slimming, of one network", "Figure 2"),
     "efficiency": FigureKind(
         efficiency, across(efficiency_tables),
         "accuracy against parameters and MACs of found, uniform, guided and transferred designs",

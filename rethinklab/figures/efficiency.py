@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from rethinklab.errors import ConfigError
-from rethinklab.evidence.efficiency import ON_WEIGHTS
+from rethinklab.evidence.groups import MASKING
 from rethinklab.figures.layer_widths import short_count
+from rethinklab.figures.lines import spread_remark
 from rethinklab.figures.style import (
     DESIGNS,
     TEXT_WIDTH,
@@ -52,7 +53,7 @@ def efficiency(frame: pd.DataFrame, width: float = TEXT_WIDTH) -> PaperFigure:
                          of=frame["of"].fillna(""), accuracy=frame["accuracy"] * 100)
     numbers = design_table(given)
     series = list(dict.fromkeys(zip(numbers["design"], numbers["settings"], strict=True)))
-    sparse = set(given["of"]) & set(ON_WEIGHTS)
+    sparse = set(given["of"]) & set(MASKING)
     with paper_style():
         names = {pair: title(*pair, series, numbers) for pair in series}
         columns = max(1, int(width / (0.45 + 0.065 * max(map(len, names.values())))))
@@ -77,8 +78,8 @@ def efficiency(frame: pd.DataFrame, width: float = TEXT_WIDTH) -> PaperFigure:
         figure.legend(handles, labels, loc="outside upper center", handlelength=2.6,
                       ncols=math.ceil(len(names) / rows))
         return finish(figure, numbers, caption(numbers), str(frame.attrs.get("label", "")),
-                      "Trained from scratch for as many epochs as the large network. Marks with "
-                      "whiskers: mean ± sd. Dots: seeds.")
+                      "Trained from scratch for as many epochs as the large network. " +
+                      spread_remark(numbers["sd"]))
 
 
 def design_table(given: pd.DataFrame) -> pd.DataFrame:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from rethinklab.errors import ConfigError, unknown_name
+from rethinklab.errors import RethinkError, unknown_name
 from rethinklab.figures.catalogue import FIGURES, draw
 from rethinklab.figures.export import check_formats, export
 from rethinklab.figures.paper_tables import TABLES, export_table, paper_table_of
@@ -60,18 +61,26 @@ def _drawn(source: Source, kind: str, out: str | Path, formats: Sequence[str],
     for name, given in found.inputs.items():
         try:
             figure = draw(figure_kind, given, width)
-        except ConfigError as error:
+        except RethinkError as error:
             yield Drawn(kind, name, reason=str(error))
             continue
-        used = source.origin(name) or [line for study in source.studies()
-                                       for line in source.origin(study)]
-        origin = {"figure": kind, "paper": figure_kind.paper, "results": used if name else []}
+        origin = {"figure": kind, "paper": figure_kind.paper,
+                  "results": _used(source, name, given)}
         yield Drawn(kind, name, tuple(export(figure, stem(kind, name), out, formats, origin)))
     for sentence in found.missing:
         name, _, reason = sentence.partition(": ")
         yield Drawn(kind, name, reason=reason)
     if not found.inputs and not found.missing:
         yield Drawn(kind, "", reason=f"it needs {figure_kind.needs}.")
+
+
+def _used(source: Source, name: str, given: Any) -> list[str]:
+    """What the results are that a figure was drawn from: of the study that it is called by, or of
+    those that its table was made from."""
+    made_from = getattr(given, "attrs", {}).get("studies", ())
+    names = [key for key, results in source.studies().items()
+             if key == name or results.name in made_from]
+    return [line for key in names for line in source.origin(key)]
 
 
 def overview(source: Source) -> list[tuple[str, str, list[str], list[str]]]:

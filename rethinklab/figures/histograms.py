@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
+from rethinklab.analysis.thin import thin
 from rethinklab.analysis.weights import ALL
 from rethinklab.errors import ConfigError
 from rethinklab.figures.given import expect, told
@@ -114,12 +115,6 @@ def count_layers(frame: pd.DataFrame) -> int:
     return int(frame["place"].max())
 
 
-def thin(items: Sequence[str], most: int) -> list[str]:
-    """At most so many of the items, first and last among them, evenly spread."""
-    places = np.linspace(0, len(items) - 1, min(most, len(items))).round().astype(int)
-    return [items[place] for place in places]
-
-
 def layer_panels(numbers: pd.DataFrame, looks: Mapping[str, tuple[str, dict[str, Any]]],
                  width: float, x_name: str, y_name: str) -> PaperFigure:
     """A panel a layer in which each network is a line over its bins. looks: the name and the look
@@ -207,11 +202,9 @@ def name_axes(figure: PaperFigure, grid: np.ndarray, count: int, x_name: str,
     horizontal axis under the last row, the vertical one once."""
     for axes in list(grid.flat)[count:]:
         axes.set_axis_off()
-    for axes in list(grid.flat)[:count][-grid.shape[1]:]:
+    for axes in list(grid.flat)[:count][-grid.shape[1]:]:  # the lowest of each column
         axes.tick_params(labelbottom=True)
-    for axes in grid[-1]:
-        if axes.axison:
-            axes.set_xlabel(x_name, fontsize=8)
+        axes.set_xlabel(x_name, fontsize=8)
     if grid.size == 1:
         grid[0, 0].set_ylabel(y_name)
     else:

@@ -45,7 +45,8 @@ def mean_line(axes: Axes, own: pd.DataFrame, x: str, look: dict[str, Any], name:
     """A line through the means of `own` with standard deviations, and the seeds as dots; the
     columns are those of `with_means`, of percentages in `accuracy`."""
     means = own.drop_duplicates(x).sort_values(x)
-    axes.errorbar(means[x], means["mean"], yerr=means["sd"].fillna(0), label=name, capsize=2,
+    axes.errorbar(means[x], means["mean"], yerr=means["sd"] if means["sd"].notna().any() else None,
+                  label=name, capsize=2,
                   elinewidth=0.8, markerfacecoloralt="white", **look)
     axes.scatter(own[x], own["accuracy"], s=5, color=look["color"], alpha=0.5, linewidths=0,
                  zorder=3)
@@ -60,3 +61,8 @@ def legend_above(figure: PaperFigure, axes: Axes) -> None:
     rows = math.ceil(len(names) / max(1, int(width / entry)))
     figure.set_size_inches(width, height + LEGEND_ROW * (rows - 1))
     figure.legend(handles, names, loc="outside upper center", ncols=math.ceil(len(names) / rows))
+
+
+def spread_remark(values: pd.Series, before: str = "Dots: seeds. Marks:") -> str:
+    """How to read marks of means: with standard deviations where there are any."""
+    return f"{before} mean{' ± sd' if values.notna().any() else ''}."

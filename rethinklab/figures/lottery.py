@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from rethinklab.figures.given import expect, told
-from rethinklab.figures.lines import legend_above, mean_line, with_means
+from rethinklab.figures.lines import legend_above, mean_line, spread_remark, with_means
 from rethinklab.figures.style import (
     SERIES_LINES,
     TEXT_WIDTH,
@@ -61,7 +61,7 @@ def lottery(frame: pd.DataFrame, width: float = TEXT_WIDTH, height: float = 2.5)
         panels[0].set_ylabel("Test accuracy (%)")
         legend_above(figure, panels[0])
         return finish(figure, numbers, caption(numbers), str(frame.attrs.get("label", "")),
-                      "Dots: seeds. Marks: mean ± sd.")
+                      spread_remark(numbers["sd"]))
 
 
 def _equal(values: pd.Series, lr: float) -> pd.Series:

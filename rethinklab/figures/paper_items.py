@@ -10,11 +10,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rethinklab.errors import RethinkError
 from rethinklab.figures.catalogue import FIGURES
 from rethinklab.figures.paper_tables import TABLES
 from rethinklab.figures.sources import Source
-
-COMMAND = "rethinklab figures --from data/results --readme"
 
 
 @dataclass(frozen=True)
@@ -61,10 +60,14 @@ ITEMS = (
 def write_readme(out: str | Path, source: Source) -> Path:
     """Write `out/README.md`: what of the paper is drawn by which function, with the pictures that
     lie in `out`; where it is."""
-    folder = Path(out).expanduser()
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "README.md"
-    path.write_text(readme(sorted(p.name for p in folder.iterdir()), source), encoding="utf-8")
+    path = Path(out).expanduser() / "README.md"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        names = sorted(found.name for found in path.parent.iterdir())
+        path.write_text(readme(names, source), encoding="utf-8")
+    except OSError as error:
+        raise RethinkError(f"{path} cannot be written ({error.strerror}); choose another place "
+                           "with --out.") from error
     return path
 
 
@@ -73,7 +76,7 @@ def readme(files: Sequence[str], source: Source) -> str:
     studies = sorted({results.label for results in source.studies().values()})
     return "\n".join([
         "# Figures and tables", "",
-        f"Made by `{COMMAND}`; the files by `rethinklab figures --from data/results`. Every "
+        "Made by `rethinklab figures --readme`, from the recorded results by `make figures`. Every "
         "figure is a PDF and a PNG, the numbers it shows are in the CSV of its name, and where "
         "they are from in the JSON.", "",
         "## Of the paper", "",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from rethinklab.experiments.results import Results
+from rethinklab.figures.lines import spread_remark
 from rethinklab.figures.style import (
     TEXT_WIDTH,
     PaperFigure,
@@ -49,7 +50,8 @@ def regimes(results: Results, width: float = TEXT_WIDTH, height: float = 2.3) ->
         axes.set_ylabel("Test accuracy (%)")
         light_grid(axes)
         return finish(figure, numbers, caption(results), results.label,
-                      "Dots: seeds, joined where paired. Open marks: mean ± sd.")
+                      spread_remark(numbers.groupby("regime")["accuracy"].std(),
+                                    "Dots: seeds, joined where paired. Open marks:"))
 
 
 def caption(results: Results) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from rethinklab.analysis.thin import thin
 from rethinklab.analysis.weights import ALL
 from rethinklab.figures.given import expect, told
 from rethinklab.figures.histograms import (
@@ -15,7 +16,6 @@ from rethinklab.figures.histograms import (
     count_layers,
     in_percent,
     layer_panels,
-    thin,
     zeros_remark,
 )
 from rethinklab.figures.style import (

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
-import pandas as pd
-
-from rethinklab.errors import ConfigError
+from rethinklab.errors import ConfigError, RethinkError
 from rethinklab.evidence.catalogue import EVIDENCE, find_evidence
-from rethinklab.evidence.missing import Missing
 from rethinklab.evidence.stored import StoredStudy
 from rethinklab.evidence.tables import load_table
 from rethinklab.experiments.results import Results, stored_results
@@ -66,7 +64,11 @@ class StoreSource:
 
     @cached_property
     def _opened(self) -> dict[str, StoredStudy]:
-        return {name: StoredStudy(name, self.store) for name in self._results}
+        opened = {}
+        for name in self._results:
+            with suppress(RethinkError):  # said where its results are read
+                opened[name] = StoredStudy(name, self.store)
+        return opened
 
     def tables(self, kind: str) -> Found:
         evidence = find_evidence(kind)
@@ -78,10 +80,8 @@ class StoreSource:
                     continue
                 try:
                     found.inputs[name] = evidence.gather(stored)
-                except Missing as reason:
+                except RethinkError as reason:  # Missing, or the images are gone, say
                     found.missing.append(f"{name}: {reason}")
-                except ConfigError as error:  # the images are gone, say
-                    found.missing.append(f"{name}: {error}")
             self._tables[kind] = found
         return self._tables[kind]
 
@@ -119,7 +119,10 @@ class RecordedSource:
         for name in self._results:
             path = self.folder / kind / f"{name}.csv"
             if path.is_file():
-                found.inputs[name] = load_table(path)
+                try:
+                    found.inputs[name] = load_table(path)
+                except ConfigError as error:
+                    found.missing.append(f"{name}: {error}")
             else:
                 found.missing.append(f"{name}: no table {kind} is recorded; `rethinklab record` "
                                      "writes it where the study gives one.")
@@ -131,8 +134,3 @@ class RecordedSource:
         return [f"{path.relative_to(self.folder)} sha256:"
                 f"{hashlib.sha256(path.read_bytes()).hexdigest()}"
                 for path in files if path.is_file()]
-
-
-def tables_with_names(tables: Mapping[str, pd.DataFrame]) -> list[pd.DataFrame]:
-    """The tables with a column `study` that holds their names."""
-    return [table.assign(study=name) for name, table in tables.items()]

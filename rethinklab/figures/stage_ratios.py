@@ -6,6 +6,7 @@ import pandas as pd
 
 from rethinklab.analysis.architectures import stage_table
 from rethinklab.figures.layer_widths import NAMES, check_widths
+from rethinklab.figures.lines import spread_remark
 from rethinklab.figures.style import (
     TEXT_WIDTH,
     PaperFigure,
@@ -71,7 +72,7 @@ def stage_ratios(frame: pd.DataFrame, width: float = TEXT_WIDTH) -> PaperFigure:
                           handlelength=2.6)
         return finish(figure, numbers[["study", "unit", "side", "layers", "mean", "sd"]],
                       caption(numbers), str(frame.attrs.get("label", "")),
-                      "Open marks: mean ± sd. Dots: seeds.")
+                      spread_remark(numbers["sd"], "Dots: seeds. Open marks:"))
 
 
 def caption(numbers: pd.DataFrame) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -63,16 +64,19 @@ def palette() -> list[tuple[float, float, float]]:
 
 
 MARKERS = "os^Dv<>pPX*hd8H"
+PLAIN = (5, 3, 9)  # places in the palette that stand out from white, for regimes beyond the study's
 
 
 def regime_looks() -> dict[str, dict[str, Any]]:
     """Colour and marker of each regime: the same in every figure."""
     colours = palette()
-    fixed = {UNPRUNED: 7, "finetune": 0, "scratch-e": 1, "scratch-b": 2, "scratch-b-capped": 4}
-    spare = iter(place for place in (3, 5, 6, 8, 9) * len(REGIMES))
+    fixed = {UNPRUNED: 7, "finetune": 0, "scratch-e": 1, "scratch-b": 2, "scratch-b-capped": 4,
+             "ticket": 9, "lr-rewind": 3}
+    spare = iter(PLAIN * len(REGIMES))
     places = fixed | {name: next(spare) for name in REGIMES if name not in fixed}
     return {name: {"color": colours[place], "marker": marker}
-            for (name, place), marker in zip(places.items(), MARKERS, strict=False)}
+            for (name, place), marker in zip(places.items(), itertools.cycle(MARKERS),
+                                             strict=False)}
 
 
 def regime_look(name: str) -> dict[str, Any]:
@@ -81,6 +85,7 @@ def regime_look(name: str) -> dict[str, Any]:
 
 
 DESIGNS = {"found": 0, "uniform": 3, "guided": 2, "transferred": 9}  # places in the palette
+PALE = (6, 8)  # places in the palette that hardly show on white
 SERIES_LINES = ("-", "--", ":", "-.")
 NOTE_SIZE = 7  # points
 NOTE_CHARACTERS = 20  # of that size in an inch
@@ -100,7 +105,7 @@ def series_look(place: int) -> dict[str, Any]:
 
     The first ten colours differ for readers of any colour vision only together with markers.
     """
-    colours = palette()
+    colours = [colour for place, colour in enumerate(palette()) if place not in PALE]
     return {"color": colours[place % len(colours)], "marker": MARKERS[place % len(MARKERS)],
             "linestyle": SERIES_LINES[place % len(SERIES_LINES)]}
 

@@ -75,12 +75,10 @@ def paper_table(table: str, studies: Iterable[Results] = ()) -> PaperTable:
     rows: list[dict[str, str]] = []
     sources: list[str] = []
     for row in presets:
-        rows.append({**_head(row, PUBLISHED), **_printed(row)})
+        rows.append({**_head(row), **_printed(row)})
         for results in own.get(row.name, ()):
-            if results.label not in sources:
-                sources.append(results.label)
-            mark = f"own {sources.index(results.label) + 1}"
-            rows.append({**_head(row, mark), **_measured(results)})
+            sources.append("; ".join([results.label, results.name, *results.notes()]))
+            rows.append({**_own_head(results, len(sources)), **_measured(results)})
     regimes = sorted({name for row in rows for name in row} - set(HEAD)
                      | {regime for row in presets for regime in (UNPRUNED, *row.regimes)},
                      key=regime_order)
@@ -91,11 +89,20 @@ def paper_table(table: str, studies: Iterable[Results] = ()) -> PaperTable:
                       tuple(f"own {n}: {label}" for n, label in enumerate(sources, 1)))
 
 
-def _head(row: Preset, source: str) -> dict[str, str]:
-    if source != PUBLISHED:
-        return {**dict.fromkeys(HEAD, ""), "From": source}
-    return dict(zip(HEAD, (DATASETS[row.dataset], row.model, row.method, _target(row), source),
+def _head(row: Preset) -> dict[str, str]:
+    return dict(zip(HEAD, (DATASETS[row.dataset], row.model, row.method, _target(row), PUBLISHED),
                     strict=True))
+
+
+def _own_head(results: Results, number: int) -> dict[str, str]:
+    """What was run in place of the row: data, width, scale, and the large network's training."""
+    one = results.frame.iloc[0]
+    large = results.frame[results.frame["regime"] == UNPRUNED]
+    epochs = f"{(large if len(large) else results.frame)['epochs'].max():g} epochs"
+    width = f"width {one['width']:g}" if "width" in one and not pd.isna(one["width"]) else ""
+    lr = f", lr {one['lr']:g}" if "lr" in one and not pd.isna(one["lr"]) else ""
+    return dict(zip(HEAD, (str(one.get("dataset", "")), width, str(one.get("scale", "")),
+                           epochs + lr, f"own {number}"), strict=True))
 
 
 def _target(row: Preset) -> str:
