@@ -178,7 +178,7 @@ def test_designs_of_stored_studies_meet_in_one_table(stored, tmp_path):
             rows = table[table["design"] == design].set_index("seed")
             assert dict(rows["accuracy"]) == dict(frame["test_accuracy"])
             assert dict(rows["params"]) == dict(frame["params"])
-    assert set(table.loc[table["design"] == "uniform", "settings"]) == {"equal MACs"}
+    assert set(table.loc[table["design"] == "uniform", "settings"]) == {"equal parameters"}
     for design, own in results.items():
         own.save(tmp_path / f"{design}.csv")
     again = [rl.Results.load(tmp_path / f"{design}.csv") for design in results]
@@ -218,8 +218,9 @@ def test_groups_of_designs():
     positions = {"3x3": [[[0.5] * 3] * 3] * 5}
     level = {"of": "weight-level", "options": {}}
     tables = efficiency_tables([
-        study_of("slimming", SLIM), study_of("slimming", {**SLIM, "minimum": 2}, "0.7"),
-        study_of("uniform", {**OF_SLIM, "at": "params"}), study_of("uniform", OF_SLIM),
+        study_of("slimming", SLIM), study_of("slimming", SLIM, "0.7"),
+        study_of("uniform", {**OF_SLIM, "at": "params"}),
+        study_of("uniform", {**OF_SLIM, "at": "macs"}),
         study_of("transferred", {"stages": shares}), study_of("l1"), study_of("weight-level"),
         study_of("guided", level), study_of("uniform", {**level, "choose": "random"}),
         study_of("transferred", {"stages": positions}, "0.8"),
@@ -234,7 +235,20 @@ def test_groups_of_designs():
     level = tables["weight-level-vgg16-digits-quick"]
     assert set(level["design"]) == {"found", "guided", "uniform", "transferred"}
     assert set(level.loc[level["design"] == "transferred", "target"]) == {"0.8"}
-    assert level.attrs["label"] == "by weight-level | by guided | by uniform | by transferred"
+    assert level.attrs["label"].startswith(
+        "by weight-level | by guided | by uniform | by transferred; multiply-adds of masked")
+    assert level.attrs["studies"] == ["weight-level", "guided", "uniform", "transferred"]
+
+
+def test_studies_of_another_large_network_or_hyperparameter_are_not_merged():
+    """Two of one name, target and seeds: neither may vanish behind the other."""
+    several = [study_of("slimming", SLIM), study_of("guided", OF_SLIM),
+               study_of("slimming", SLIM, params=700), study_of("guided", OF_SLIM, params=700),
+               study_of("slimming", {**SLIM, "minimum": 2})]
+    tables = efficiency_tables(several)
+    assert len(tables) == 2
+    assert [set(table["params"]) for table in tables.values()] == [{100}, {700}]
+    assert all(len(table) == 4 for table in tables.values())
 
 
 def test_old_tables_that_do_not_tell_are_no_failure():

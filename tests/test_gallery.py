@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from html.parser import HTMLParser
 
 import numpy as np
@@ -13,6 +14,7 @@ from small_studies import run, small_study, write_task
 import rethinklab as rl
 from rethinklab.errors import ConfigError
 from rethinklab.evidence.catalogue import EVIDENCE, record
+from rethinklab.evidence.groups import grouped
 from rethinklab.evidence.missing import Missing
 from rethinklab.evidence.stored import StoredStudy
 from rethinklab.evidence.tables import labelled, load_table, save_table
@@ -127,6 +129,39 @@ def test_everything_possible_is_drawn_and_the_rest_has_a_reason(store, tmp_path)
     addresses = StoreSource(store, ["l1"]).studies().popitem()[1].frame["address"]
     assert origin["results"] == sorted(addresses)
     assert origin["figure"] == "regimes"
+    for path in tmp_path.glob("stage_ratios-*.json"):  # of a group: its own studies and no others
+        (name,) = [n for n in ("l1", "weight-level") if n in path.name]
+        used = StoreSource(store, [name]).studies().popitem()[1].frame["address"]
+        assert json.loads(path.read_text())["results"] == sorted(used)
+
+
+def test_studies_of_one_target_that_were_trained_otherwise_are_not_merged(stored, tmp_path):
+    first = stored.results
+    longer = first.frame.assign(epochs=first.frame["epochs"] * 2, regime=first.frame["regime"]
+                                .astype(str))
+    second = rl.Results(longer, first.margin, first.label, "longer-abcdef")
+    groups = grouped({"a": first, "b": second}, ())
+    assert sorted(map(tuple, groups.values())) == [("a",), ("b",)]
+    assert grouped({"a": first, "b": second}, ("epochs",)).popitem()[1] == ["a", "b"]
+
+
+def test_another_study_is_not_overwritten(store, folder, tmp_path):
+    record(StoredStudy("l1", store), tmp_path, "same")
+    record(StoredStudy("l1", store), tmp_path, "same")  # of the same study: what is new
+    before = (tmp_path / "same.csv").read_bytes()
+    with pytest.raises(ConfigError, match="holds another study"):
+        record(StoredStudy("weight-level", store), tmp_path, "same")
+    assert (tmp_path / "same.csv").read_bytes() == before
+
+
+def test_a_broken_table_costs_its_own_figures_only(folder, tmp_path):
+    place = tmp_path / "copy"
+    shutil.copytree(folder, place)
+    broken = next((place / "weights").glob("*.csv"))
+    broken.write_text("nonsense")
+    found = RecordedSource(place).tables("weights")
+    assert any("first line" in reason for reason in found.missing)
+    assert len(found.inputs) == len(list((place / "weights").glob("*.csv"))) - 1
 
 
 def test_a_quick_look_computes_nothing_from_networks(store):

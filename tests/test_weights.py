@@ -208,13 +208,9 @@ def test_kept_positions_are_counted_one_by_one(seed):
     assert list(dict.fromkeys(table.index.get_level_values("stage"))) == [8, 4]
     for stage, layers in ((8, "ab"), (4, "c")):
         for row, column in itertools.product(range(3), range(3)):
-            shares = []
-            for name in layers:
-                out, into = shapes[name][:2]
-                kept = sum(bool(masks[name][o, i, row, column])
-                           for o in range(out) for i in range(into))
-                shares.append(kept / (out * into))
-            assert table[stage, row, column] == pytest.approx(sum(shares) / len(shares))
+            kernels = [bool(masks[name][o, i, row, column]) for name in layers
+                       for o in range(shapes[name][0]) for i in range(shapes[name][1])]
+            assert table[stage, row, column] == pytest.approx(sum(kernels) / len(kernels))
 
 
 # --- tables of studies
@@ -326,7 +322,7 @@ def test_overlap_of_channels_and_of_weights(stored):
         gather_overlap(study(stored, "l1", seeds=1))
 
 
-def test_kernel_tables_average_layers_and_seeds(stored):
+def test_kernel_tables_average_kernels_and_seeds(stored):
     pruned = study(stored, "weight-level")
     table = gather_kernels(pruned)
     sides, side = {}, pruned.plan(0).input_shape[1]
@@ -335,10 +331,10 @@ def test_kernel_tables_average_layers_and_seeds(stored):
         if isinstance(module, nn.Conv2d):
             sides[name] = side
     for row in table.itertuples():
-        masks = [pruned.plan(seed).masks[f"{name}.weight"] for seed in (0, 1)
-                 for name, own in sides.items() if own == row.stage]
-        assert row.keep == pytest.approx(np.mean(
-            [mask[:, :, row.row, row.column].float().mean() for mask in masks]))
+        seeds = [torch.cat([pruned.plan(seed).masks[f"{name}.weight"][..., row.row, row.column]
+                            .flatten() for name, own in sides.items() if own == row.stage])
+                 for seed in (0, 1)]
+        assert row.keep == pytest.approx(np.mean([kept.float().mean() for kept in seeds]))
     assert set(table["stage"]) == set(sides.values())
     with pytest.raises(Missing, match="weight-level"):
         gather_kernels(study(stored, "l1"))
@@ -369,7 +365,7 @@ def test_tables_of_many_layers_stay_small():
             yield network, 0, values, values
 
     table = evidence._histograms(networks, 4)
-    assert len(table.to_csv(index=False, float_format="%.6g")) < 150_000
+    assert len(table.to_csv(index=False, float_format="%.6g")) < 190_000
     chosen = [name for name in dict.fromkeys(table["layer"]) if name != ALL]
     assert (chosen[0], chosen[-1], len(chosen)) == ("layer0.conv", "layer109.conv", 19)
     assert table.loc[table["layer"] == "layer109.conv", "place"].eq(110).all()

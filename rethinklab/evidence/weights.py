@@ -34,7 +34,7 @@ from rethinklab.pruners.surgery import in_width
 from rethinklab.trainers.regimes import UNPRUNED
 
 BINS, LAYER_BINS = 60, 40  # of the whole network and of one layer
-MOST_LAYERS, HISTOGRAMS = 19, 57  # with a histogram, of one network and of all in a table
+MOST_LAYERS, HISTOGRAMS = 19, 76  # with a histogram, of one network and of all in a table
 ROOM = 1.05  # beyond the largest magnitude
 LAYERS = 24  # in a table with a few numbers a layer
 SEEDS = 5  # that are compared pair by pair

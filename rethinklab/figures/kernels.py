@@ -64,7 +64,7 @@ def kernels(frame: pd.DataFrame, width: float = TEXT_WIDTH) -> PaperFigure:
         bar.set_label("Weights kept (%)")
         bar.outline.set_visible(False)
         return finish(figure, numbers, caption(numbers), str(frame.attrs.get("label", "")),
-                      "Titles: size of the feature maps of a stage. Mean over its layers.")
+                      "Titles: size of the feature maps of a stage. Mean over all its kernels.")
 
 
 def share_text(value: float, top: float) -> str:
