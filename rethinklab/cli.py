@@ -165,7 +165,7 @@ def run(
     given = {name: value for name, value in given.items() if value is not None}
     changes: dict[str, Any] = {"epochs": epochs, "lr": lr, "batch_size": batch_size}
     changes = {name: value for name, value in changes.items() if value is not None}
-    record_to: dict[str, str] = {}
+    record_to: dict[str, tuple[Path, bool]] = {}
     if queue is not None:
         if preset or changes or any(given.values()) or tune or scale != "quick":
             raise ConfigError("--queue says itself what to run; leave out the preset and the "
@@ -185,14 +185,15 @@ def run(
                 factors=parse_factors(tune) if tune else None, **options)
 
 
-def queued(path: Path, only: Sequence[str]) -> tuple[list[Study], dict[str, str]]:
-    """The studies of a queue that can be run here, and by the name of each study what its results
-    are called; says which are passed over and why."""
+def queued(path: Path, only: Sequence[str]) -> tuple[list[Study], dict[str, tuple[Path, bool]]]:
+    """The studies of a queue that can be run here, and by the name of each study where to record
+    it and whether its results alone; says which are passed over and why."""
     from rethinklab.experiments.queue import choose, load_queue
     from rethinklab.trainers.loop import pick_device
 
     gpu = pick_device().type == "cuda"
-    studies, names = [], {}
+    studies: list[Study] = []
+    names: dict[str, tuple[Path, bool]] = {}
     for entry in choose(load_queue(path), only):
         obstacle = entry.obstacle(gpu)
         if obstacle:
@@ -200,16 +201,17 @@ def queued(path: Path, only: Sequence[str]) -> tuple[list[Study], dict[str, str]
             continue
         study = entry.study()
         studies.append(study)
-        names[study.name] = f"{path.parent}/{entry.name}"
+        names[study.name] = path.parent / entry.name, entry.bare
     return studies, names
 
 
 def conduct(studies: Sequence[Study], store: str, out: str | None = None,
             time_limit: str | None = None, factors: list[float] | None = None,
-            record_to: Mapping[str, str] | None = None, **options: Any) -> None:
+            record_to: Mapping[str, tuple[Path, bool]] | None = None, **options: Any) -> None:
     """Run studies one after the other within the time limit, and print what each found.
 
-    record_to: by the name of a study, folder and name by which to record it when it is done.
+    record_to: by the name of a study, where to record it when it is done, and whether its results
+    alone.
     """
     from rethinklab.experiments.time_limit import Countdown
     from rethinklab.trainers import distributed
@@ -217,8 +219,8 @@ def conduct(studies: Sequence[Study], store: str, out: str | None = None,
     left = Countdown(time_limit)
     for number, study in enumerate(studies, 1):
         if len(studies) > 1 and distributed.is_main():
-            called = (record_to or {}).get(study.name) or study.preset or study.name
-            typer.echo(f"\n{Path(called).name} ({number} of {len(studies)})")
+            place, _ = (record_to or {}).get(study.name, (Path(study.preset or study.name), False))
+            typer.echo(f"\n{place.name} ({number} of {len(studies)})")
         try:
             results = carry_out(study, store, left, factors, options)
         except KeyboardInterrupt:
@@ -228,8 +230,9 @@ def conduct(studies: Sequence[Study], store: str, out: str | None = None,
         if distributed.is_main():
             show(results, study, store, out)
             if record_to and study.name in record_to:
-                place = Path(record_to[study.name])
-                record([study.name], store=store, out=str(place.parent), name=place.name)
+                place, bare = record_to[study.name]
+                record([study.name], store=store, out=str(place.parent), name=place.name,
+                       bare=bare)
 
 
 def carry_out(study: Study, store: str, left: Countdown, factors: list[float] | None,

@@ -114,6 +114,7 @@ def record(
     out: Annotated[str, typer.Option(help="Folder to write to.")] = "data/results",
     name: Annotated[str | None, typer.Option(
         "--as", help="What to call the files of a single study. [default: its name]")] = None,
+    bare: Annotated[bool, typer.Option("--bare", help="Record the results alone.")] = False,
 ) -> None:
     """Write studies as small tables to keep: results, and what the figures of weights,
     architectures and training need, without the networks themselves."""
@@ -125,7 +126,7 @@ def record(
         raise ConfigError("--as names the files of one study, and several were given.")
     place = Store(store, create=False)
     for study in studies:
-        written, missing = write(StoredStudy(study, place), out, name)
+        written, missing = write(StoredStudy(study, place), out, name, () if bare else None)
         for path in written:
             typer.echo(str(path))
         for reason in missing:

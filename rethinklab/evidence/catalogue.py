@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,12 +61,13 @@ def find_evidence(kind: str) -> Evidence:
     return EVIDENCE[kind]
 
 
-def record(stored: StoredStudy, out: str | Path, name: str | None = None) -> tuple[
-        list[Path], list[str]]:
+def record(stored: StoredStudy, out: str | Path, name: str | None = None,
+           kinds: Sequence[str] | None = None) -> tuple[list[Path], list[str]]:
     """Write the study's results to `out/NAME.csv` and its evidence to `out/KIND/NAME.csv`; the
     paths written, and why the other kinds of evidence are missing.
 
-    name: by default the study's own without the hash at its end.
+    name: by default the study's own without the hash at its end. kinds: of evidence; all by
+    default, and none for the results alone.
     Raises RethinkError where the folder cannot be written, ConfigError where another study is
     recorded there by that name.
     """
@@ -83,7 +84,8 @@ def record(stored: StoredStudy, out: str | Path, name: str | None = None) -> tup
         folder.mkdir(parents=True, exist_ok=True)
         stored.results.save(folder / f"{name}.csv")
         written.append(folder / f"{name}.csv")
-        for kind, evidence in EVIDENCE.items():
+        for kind in EVIDENCE if kinds is None else kinds:
+            evidence = find_evidence(kind)
             path = folder / kind / f"{name}.csv"
             try:
                 table = evidence.gather(stored)

@@ -22,19 +22,21 @@ else:
 
 OF_THE_RECIPE = tuple(field.name for field in fields(Recipe))
 OF_THE_STUDY = tuple(field.name for field in fields(Study) if field.name not in ("recipe",))
-OWN = ("name", "needs", "why")
+OWN = ("name", "needs", "why", "bare")
 NEEDS = ("", "gpu")
 
 
 @dataclass(frozen=True)
 class Entry:
     """A study of a queue. name: what its results are called. settings: as the file has them.
-    needs: "gpu" for one that wants such a device. why: what it is for."""
+    needs: "gpu" for one that wants such a device. why: what it is for. bare: whether its results
+    alone are recorded, without histograms and the like."""
 
     name: str
     settings: Mapping[str, Any]
     needs: str = ""
     why: str = ""
+    bare: bool = False
 
     @property
     def unset(self) -> str:
@@ -67,8 +69,8 @@ class Entry:
 
 def load_queue(path: str | Path) -> list[Entry]:
     """The studies of a TOML file, in order: tables `[[study]]` with a name, perhaps a preset, the
-    arguments of `Study` and, without a table of their own, those of its `Recipe`; and `needs`
-    and `why`.
+    arguments of `Study` and, without a table of their own, those of its `Recipe`; and `needs`,
+    `why` and `bare`.
 
     Environment variables in `dataset` stand for their values. Raises ConfigError for a file that
     cannot be read, a key that is not known, or a name that is missing or there twice.
@@ -112,4 +114,7 @@ def _entry(number: int, entry: Mapping[str, Any]) -> Entry:
         raise ConfigError(f"study {name!r} of the queue needs {needs!r}, which must be "
                           "\"gpu\" or be left out.")
     settings = {key: value for key, value in entry.items() if key not in OWN}
-    return Entry(name, settings, needs, str(entry.get("why", "")))
+    bare = entry.get("bare", False)
+    if not isinstance(bare, bool):
+        raise ConfigError(f"study {name!r} of the queue: bare must be true or false, not {bare!r}.")
+    return Entry(name, settings, needs, str(entry.get("why", "")), bare)

@@ -34,6 +34,7 @@ from rethinklab.figures.sources import Found, Source
 from rethinklab.figures.stage_ratios import stage_ratios
 from rethinklab.figures.style import PaperFigure
 from rethinklab.figures.targets import targets
+from rethinklab.trainers.regimes import UNPRUNED
 
 Collect = Callable[[Source], Found]
 PREDEFINED = ("l1", "thinet", "regression", "soft-filter")
@@ -61,8 +62,15 @@ def no_numbers(source: Source) -> Found:
 
 
 def each_study(source: Source) -> Found:
-    """The results of each study."""
-    return Found(dict(source.studies()))
+    """The results of each study that trains what is left in more than one way."""
+    found = Found()
+    for name, results in source.studies().items():
+        if len(set(results.regimes) - {UNPRUNED}) > 1:
+            found.inputs[name] = results
+        else:
+            found.missing.append(f"{name}: it has one regime beside the unpruned network, and "
+                                 "nothing to compare that with.")
+    return found
 
 
 def each_table(kind: str) -> Collect:
