@@ -147,14 +147,17 @@ def results_page(studies: Mapping[str, Results]) -> str:
 
 
 def with_results(text: str, studies: Mapping[str, Results]) -> str:
-    """A page whose part between the marks is the answer and the table. Raises ConfigError where
+    """A page whose part between the marks is the answer and the table of the studies that it
+    counts. Raises ConfigError where
     the marks are missing."""
     if START not in text or END not in text:
         raise ConfigError(f"the page has no line {START!r} and, after it, {END!r}, between which "
                           "the results go.")
+    counted = {name: results for name, results in studies.items()
+               if any(c.n >= FEWEST_PAIRS for c in verdicts(results))}
     before, _, rest = text.partition(START)
     after = rest.partition(END)[2]
-    return "\n".join([before + START, "", answer(studies), "", results_table(studies), "",
+    return "\n".join([before + START, "", answer(studies), "", results_table(counted), "",
                       END + after])
 
 
