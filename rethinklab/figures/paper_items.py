@@ -20,7 +20,7 @@ from rethinklab.figures.sources import Source
 class Item:
     """place: where the paper has it. meaning: what it shows. kinds: figures and tables of the kit
     that show it. only: how the names of the studies in question begin, where not all are meant.
-    reason: why there is none."""
+    reason: why there is none, where that is known."""
 
     place: str
     meaning: str
@@ -37,7 +37,9 @@ ITEMS = (
     Item("Figure 4", "how often positions of 3x3 kernels are kept, by stage", ("kernels",)),
     Item("Figure 5", "guided and transferred designs", ("efficiency",)),
     Item("Figure 6", "where pruning does not beat uniform designs", ("efficiency",),
-         ("preresnet", "densenet")),
+         ("preresnet", "densenet"),
+         "within the minutes of the quick scale these networks learn next to nothing on a CPU; the "
+         "queue holds the studies at classroom scale"),
     Item("Figure 7", "winning tickets of single weights", ("lottery", "rows-of-figure7")),
     Item("Figure 8", "distributions of weights", ("weights", "weight_layers")),
     Item("Table 1", "L1-norm filter pruning", ("table1",)),
@@ -95,10 +97,10 @@ def row(item: Item, files: Sequence[str]) -> str:
     calls = [f"`rl.figures.{kind}`" if kind in FIGURES else
              f"`rethinklab figures {kind}`" for kind in item.kinds]
     pictures = [link for kind in item.kinds for link in links(kind, files, item.only)]
-    if item.reason:
-        found = f"none: {item.reason}"
-    elif pictures:
+    if pictures:
         found = ", ".join(pictures)
+    elif item.reason:
+        found = f"none: {item.reason}"
     else:
         needs = [FIGURES[kind].needs for kind in item.kinds if kind in FIGURES]
         found = "none yet: it needs " + "; ".join(needs or ["`rethinklab figures` to write it"])
