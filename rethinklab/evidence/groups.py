@@ -18,6 +18,7 @@ MASKING = ("weight-level", "lottery")  # methods whose target is a share of sing
 NAMES = ("method", "model", "data", "scale")  # that make the name of a group
 ALIKE = ("dataset", "width", "lr", "options", "precision", "train_images", "test_images")
 LARGE = ("params", "macs", "epochs")  # of the same network, trained for as long
+METHODS_HERE = "<methods>"
 Key = tuple[tuple[str, str], ...]
 
 
@@ -102,12 +103,21 @@ def of_studies(frame: pd.DataFrame, label: str, studies: Sequence[Results]) -> p
 
 
 def joint_label(studies: Sequence[Results]) -> str:
-    """One label for several studies that differ in their target, where their labels show it."""
-    targets = list(dict.fromkeys(str(first(results, "target")) for results in studies))
-    every = f"target{'s' * (len(targets) > 1)} {', '.join(targets)}"
-    labels = [results.label.replace(f"target {first(results, 'target')},", f"{every},")
-              for results in studies]
-    return " | ".join(dict.fromkeys(labels))
+    """One label for several studies that differ in method and target, where their labels show
+    it; each method is named with its own targets."""
+    rests: dict[str, dict[str, list[str]]] = {}
+    for results in studies:
+        found = re.search(r"([^;,]+), target (.*?), on ", results.label)
+        rest = results.label.replace(found[0], f" {METHODS_HERE}, on ") if found else results.label
+        methods = rests.setdefault(rest, {})
+        if found:
+            methods.setdefault(found[1].strip(), []).append(found[2])
+    labels = []
+    for rest, methods in rests.items():
+        told = [f"{method}, target{'s' * (len(set(targets)) > 1)} "
+                + ", ".join(dict.fromkeys(targets)) for method, targets in methods.items()]
+        labels.append(rest.replace(METHODS_HERE, "; ".join(told)))
+    return " | ".join(labels)
 
 
 def grouped(studies: Mapping[str, Results], free: Sequence[str]) -> dict[str, list[str]]:
