@@ -62,6 +62,27 @@ def test_nothing_overlaps_or_leaves_the_page(name, case, width):
         pd.testing.assert_frame_equal(given, before)
 
 
+WITHOUT_UNIT = {"Layer", "Layer, in order", "Epoch", "Parameters", "Parameters not zero", "MACs",
+                "Channels", "Weights", "Weight", "Scale |γ|", "Training loss", "Test loss",
+                "Multiply-adds of all training", "Relative distance", "Place α on the line",
+                "Layer, by number in the order of the forward pass"}
+UNITS = re.compile(r"\((%|ms|M|pixels|percentage points|points)\)$")
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_axes_have_units_and_several_series_a_legend(name):
+    figure = FIGURES[name].draw(CASES[name]["usual"](), width=TEXT)
+    figure.draw_without_rendering()
+    texts = {figure.get_supxlabel(), figure.get_supylabel()}
+    for axes in figure.axes:
+        texts |= {axes.get_xlabel(), axes.get_ylabel()}
+        series = [label for label in axes.get_legend_handles_labels()[1] if label]
+        assert len(series) < 2 or figure.legends or axes.get_legend(), series
+    for text in filter(None, texts):
+        plain = text.replace("$", "").replace("\\alpha", "α").replace("\\gamma", "γ")
+        assert UNITS.search(plain) or plain in WITHOUT_UNIT, text
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_files_have_the_size_of_the_paper_and_fonts_that_embed(name, tmp_path):
     for venue in ("iclr", "cvpr-column"):
