@@ -16,6 +16,7 @@ from rethinklab.experiments.results import Results
 from rethinklab.trainers.regimes import UNPRUNED, find_regime, regime_title
 
 FEWEST_PAIRS = 3  # below, a comparison is shown and not counted
+ABOVE_CHANCE = 1.5  # times chance, below which a network has learnt next to nothing
 COMMAND = "rethinklab summary --from data/results"
 START, END = "<!-- results: made by `rethinklab summary` -->", "<!-- end of results -->"
 AGREE = {"better": "agrees", "equivalent": "agrees", "not inferior": "agrees",
@@ -70,8 +71,9 @@ def _verdict(c: PairedComparison | None) -> str:
 def answer(studies: Mapping[str, Results]) -> str:
     """The paper's question answered by these results, in plain words, with what limits it."""
     counted: dict[str, Counter[str]] = {}
-    for results in studies.values():
-        for c in verdicts(results):
+    left_out = [name for name, results in studies.items() if guessing(results)]
+    for name, results in studies.items():
+        for c in () if name in left_out else verdicts(results):
             if c.b == regime_title("finetune") and c.n >= FEWEST_PAIRS:
                 counted.setdefault(c.a, Counter())[AGREE[c.verdict]] += 1
     if not counted:
@@ -93,7 +95,18 @@ def answer(studies: Mapping[str, Results]) -> str:
         if against and not favour else
         "It depends on the study which is worth more." if favour else
         "No comparison is decided: more pairs are needed.")
+    if left_out:
+        sentences.append(f"Not counted: {', '.join(left_out)}, whose fine-tuned networks guess, so "
+                         "that nothing can be said of what they inherited.")
     return " ".join([*sentences, conclusion])
+
+
+def guessing(results: Results) -> bool:
+    """Whether the fine-tuned networks do hardly better than chance."""
+    means = results.summary()["mean"]
+    if "finetune" not in means or "classes" not in results.frame:
+        return False
+    return bool(means["finetune"] < ABOVE_CHANCE * 100 / float(results.frame["classes"].iloc[0]))
 
 
 def limits(studies: Mapping[str, Results]) -> list[str]:

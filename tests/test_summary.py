@@ -53,6 +53,16 @@ def test_studies_are_counted_by_their_verdicts():
     assert "3 pairs or more" in answer({"d": study(3, seeds=1)})
 
 
+def test_studies_whose_fine_tuned_networks_guess_are_not_counted():
+    guess = study(3)
+    guess.frame["classes"] = 10
+    guess.frame.loc[guess.frame["regime"] == "finetune", "test_accuracy"] = 0.101
+    assert "3 pairs or more" in answer({"guess": guess})
+    text = answer({"guess": guess, "a": study(3)})
+    assert "1 of 1 study" in text
+    assert "Not counted: guess" in text
+
+
 def test_the_table_has_published_numbers_with_their_mark_beside_ours():
     lines = [line for line in results_table({"a": study(3)}).splitlines() if "Scratch-E" in line]
     assert "93.62 ±0.11 ?" in lines[0]
