@@ -76,6 +76,18 @@ def test_figures_say_what_they_show(model, plan, small):
         figure.canvas.draw()
 
 
+def test_sensitivity_draws_a_line_a_layer_through_its_accuracies(model, small):
+    scan = sensitivity(model, small, (0.5, 0.0, 0.75), ["features.0", "features.8"])
+    figure = rl.figures.sensitivity(scan)
+    lines = {line.get_label(): line for line in figure.axes[0].lines}
+    assert list(lines) == ["features.0", "features.8"]
+    for name, line in lines.items():
+        rows = scan[scan["layer"] == name].sort_values("ratio")
+        assert line.get_xdata().tolist() == pytest.approx((100 * rows["ratio"]).tolist())
+        assert line.get_ydata().tolist() == pytest.approx((100 * rows["accuracy"]).tolist())
+    assert figure.numbers["accuracy"].tolist() == scan["accuracy"].tolist()
+
+
 def test_samples_show_the_class_they_name(small):
     numbers = rl.figures.samples(small, rows=2, columns=10).numbers
     assert numbers["class"].tolist() == 2 * list(small.classes)
