@@ -12,7 +12,7 @@ import typer
 
 from rethinklab.arguments import parse_factors, parse_options, parse_seeds, parse_target
 from rethinklab.errors import ConfigError, RethinkError, unknown_name
-from rethinklab.figures_cli import figures, record, report, summary
+from rethinklab.figures_cli import figures, record, record_study, report, summary
 from rethinklab.store_cli import store_app
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from rethinklab.experiments.queue import Entry
     from rethinklab.experiments.results import Results
     from rethinklab.experiments.store import Store
     from rethinklab.experiments.study import Study
@@ -165,12 +166,12 @@ def run(
     given = {name: value for name, value in given.items() if value is not None}
     changes: dict[str, Any] = {"epochs": epochs, "lr": lr, "batch_size": batch_size}
     changes = {name: value for name, value in changes.items() if value is not None}
-    record_to: dict[str, tuple[Path, bool]] = {}
+    entries: dict[str, Entry] = {}
     if queue is not None:
         if preset or changes or any(given.values()) or tune or scale != "quick":
             raise ConfigError("--queue says itself what to run; leave out the preset and the "
                               "options of a study, or change the file.")
-        studies, record_to = queued(queue, only or [])
+        studies, entries = queued(queue, only or [])
     else:
         names = paper.expand(preset) if preset else [None]
         studies = [Study(**study_settings(name, scale, given, changes), precision=precision)
@@ -181,46 +182,49 @@ def run(
     from rethinklab.trainers import distributed
 
     with distributed.start(device):  # of torchrun's processes, if there are several
-        conduct(studies, store, out=out, time_limit=time_limit, record_to=record_to,
-                factors=parse_factors(tune) if tune else None, **options)
+        conduct(studies, store, out=out, time_limit=time_limit, entries=entries,
+                folder=queue and queue.parent, factors=parse_factors(tune) if tune else None,
+                **options)
 
 
-def queued(path: Path, only: Sequence[str]) -> tuple[list[Study], dict[str, tuple[Path, bool]]]:
-    """The studies of a queue that can be run here, and by the name of each study where to record
-    it and whether its results alone; says which are passed over and why."""
+def queued(path: Path, only: Sequence[str]) -> tuple[list[Study], dict[str, Entry]]:
+    """The studies of a queue that can be run here, and its entries by the names of the studies;
+    says which are passed over and why. What is recorded already is run again only by name."""
     from rethinklab.experiments.queue import choose, load_queue
     from rethinklab.trainers.loop import pick_device
 
     gpu = pick_device().type == "cuda"
-    studies: list[Study] = []
-    names: dict[str, tuple[Path, bool]] = {}
+    found: dict[str, tuple[Study, Entry]] = {}
     for entry in choose(load_queue(path), only):
         obstacle = entry.obstacle(gpu)
+        if not obstacle and not only and entry.recorded(path.parent):
+            obstacle = f"it is recorded; --only {entry.name} runs it again"
         if obstacle:
             typer.echo(f"{entry.name} is passed over: {obstacle}.")
             continue
         study = entry.study()
-        studies.append(study)
-        names[study.name] = path.parent / entry.name, entry.bare
-    return studies, names
+        found[study.name] = study, entry
+    return [study for study, _ in found.values()], {name: e for name, (_, e) in found.items()}
 
 
 def conduct(studies: Sequence[Study], store: str, out: str | None = None,
             time_limit: str | None = None, factors: list[float] | None = None,
-            record_to: Mapping[str, tuple[Path, bool]] | None = None, **options: Any) -> None:
+            entries: Mapping[str, Entry] | None = None, folder: Path | None = None,
+            **options: Any) -> None:
     """Run studies one after the other within the time limit, and print what each found.
 
-    record_to: by the name of a study, where to record it when it is done, and whether its results
-    alone.
+    entries: of the queue that they are from, by the names of the studies; these are recorded in
+    `folder` when they are done.
     """
+    from rethinklab.experiments.store import Store
     from rethinklab.experiments.time_limit import Countdown
     from rethinklab.trainers import distributed
 
     left = Countdown(time_limit)
     for number, study in enumerate(studies, 1):
         if len(studies) > 1 and distributed.is_main():
-            place, _ = (record_to or {}).get(study.name, (Path(study.preset or study.name), False))
-            typer.echo(f"\n{place.name} ({number} of {len(studies)})")
+            name = entries[study.name].name if entries else study.preset or study.name
+            typer.echo(f"\n{name} ({number} of {len(studies)})")
         try:
             results = carry_out(study, store, left, factors, options)
         except KeyboardInterrupt:
@@ -229,10 +233,9 @@ def conduct(studies: Sequence[Study], store: str, out: str | None = None,
             raise typer.Exit(INTERRUPTED) from None
         if distributed.is_main():
             show(results, study, store, out)
-            if record_to and study.name in record_to:
-                place, bare = record_to[study.name]
-                record([study.name], store=store, out=str(place.parent), name=place.name,
-                       bare=bare)
+            if entries and folder:
+                entry = entries[study.name]
+                record_study(study.name, Store(store), folder, entry.name, entry.evidence)
 
 
 def carry_out(study: Study, store: str, left: Countdown, factors: list[float] | None,

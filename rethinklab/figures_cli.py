@@ -13,6 +13,7 @@ from rethinklab.errors import ConfigError, RethinkError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rethinklab.experiments.store import Store
     from rethinklab.figures.sources import Source
 
 StudyOption = Annotated[list[str] | None, typer.Option(
@@ -118,19 +119,26 @@ def record(
 ) -> None:
     """Write studies as small tables to keep: results, and what the figures of weights,
     architectures and training need, without the networks themselves."""
-    from rethinklab.evidence.catalogue import record as write
-    from rethinklab.evidence.stored import StoredStudy
     from rethinklab.experiments.store import Store
 
     if name is not None and len(studies) > 1:
         raise ConfigError("--as names the files of one study, and several were given.")
     place = Store(store, create=False)
     for study in studies:
-        written, missing = write(StoredStudy(study, place), out, name, () if bare else None)
-        for path in written:
-            typer.echo(str(path))
-        for reason in missing:
-            typer.echo(f"not there: {reason}", err=True)
+        record_study(study, place, Path(out), name, () if bare else None)
+
+
+def record_study(study: str, store: Store, out: Path, name: str | None = None,
+                 kinds: Sequence[str] | None = None) -> None:
+    """Record one stored study, and print what was written and what is not there."""
+    from rethinklab.evidence.catalogue import record as write
+    from rethinklab.evidence.stored import StoredStudy
+
+    written, missing = write(StoredStudy(study, store), out, name, kinds)
+    for path in written:
+        typer.echo(str(path))
+    for reason in missing:
+        typer.echo(f"not there: {reason}", err=True)
 
 
 def report(

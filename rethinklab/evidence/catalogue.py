@@ -68,18 +68,15 @@ def record(stored: StoredStudy, out: str | Path, name: str | None = None,
 
     name: by default the study's own without the hash at its end. kinds: of evidence; all by
     default, and none for the results alone.
-    Raises RethinkError where the folder cannot be written, ConfigError where another study is
-    recorded there by that name.
+    Raises RethinkError where the folder cannot be written, ConfigError where results are recorded
+    there by that name that the study does not have.
     """
     name = re.sub(r"-[0-9a-f]{6}$", "", stored.name) if name is None else name
     if not re.fullmatch(r"[A-Za-z0-9.][A-Za-z0-9._-]*", name):
         raise ConfigError(f"name {name!r} must consist of letters, digits, dots, dashes and "
                           "underscores: files are called by it.")
     folder, written, missing = Path(out).expanduser(), [], []
-    before = folder / f"{name}.csv"
-    if before.is_file() and (there := Results.load(before).name) != stored.name:
-        raise ConfigError(f"{before} holds another study, {there}; record {stored.name} by another "
-                          "name (--as), or remove that file first.")
+    check_nothing_lost(stored, folder / f"{name}.csv")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         stored.results.save(folder / f"{name}.csv")
@@ -100,3 +97,16 @@ def record(stored: StoredStudy, out: str | Path, name: str | None = None,
         raise RethinkError(f"the tables of {stored.name} cannot be written to {folder} "
                            f"({error.strerror}); choose another place with --out.") from error
     return written, missing
+
+
+def check_nothing_lost(stored: StoredStudy, path: Path) -> None:
+    """Raises ConfigError where the recorded table `path` has trials that the study has not. A
+    study by another name that has all of them may take its place: the name tells where a folder
+    of images lies, the addresses of trials do not."""
+    if not path.is_file():
+        return
+    there = Results.load(path)
+    lost = set(there.frame["address"]) - set(stored.results.frame["address"])
+    if there.name != stored.name and lost:
+        raise ConfigError(f"{path} holds another study, {there.name}; record {stored.name} by "
+                          "another name (--as), or remove that file first.")

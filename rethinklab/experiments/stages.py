@@ -20,6 +20,7 @@ from torch import Tensor, nn
 import rethinklab
 from rethinklab.analysis.cost import Cost, profile
 from rethinklab.analysis.ledger import Ledger, keeping
+from rethinklab.commit import code_commit
 from rethinklab.data import ImageData, load_data
 from rethinklab.errors import ConfigError, RethinkError, StoreError
 from rethinklab.experiments.store import Store, write_atomically
@@ -44,11 +45,13 @@ class Setting:
 
     device: "auto", "cpu", "cuda", ... seconds: after which training stops at the end of an epoch,
     from when the stage starts; None is never. events: a folder for TensorBoard's event files.
+    engine: what runs it, which the result tells.
     """
 
     device: str = "auto"
     seconds: float | None = None
     events: str | None = None
+    engine: str = "local"
 
 
 def run_one(trial: Trial, store: Store, device: str = "auto") -> dict[str, Any]:
@@ -236,7 +239,7 @@ def _store_training(stage: Stage, store: Store, outcome: TrainResult, data: Imag
         "seconds": round(seconds, 3), "precision": stage.spec["precision"],
         "threads": torch.get_num_threads(),
         "needs": [need.address for need in stage.needs], "ledger": ledger.to_dict(),
-        **provenance(setting.device)}
+        "engine": setting.engine, "commit": code_commit() or "", **provenance(setting.device)}
     right = correctness(outcome.model, data)
 
     def fill(folder: Path) -> None:

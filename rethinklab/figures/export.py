@@ -13,8 +13,8 @@ import matplotlib
 import torch
 
 import rethinklab
+from rethinklab.commit import code_commit
 from rethinklab.errors import ConfigError, RethinkError
-from rethinklab.figures.commit import code_commit
 from rethinklab.figures.style import VENUES, PaperFigure, paper_style
 
 # What would differ between two runs of the same command is left out of the files.

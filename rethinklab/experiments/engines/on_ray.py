@@ -60,7 +60,7 @@ class RayCluster:
         self.marker.acquire()
 
     def submit(self, stages: Sequence[Stage], seconds: float | None) -> None:
-        setting = Setting(self.device, seconds, self.events)
+        setting = Setting(self.device, seconds, self.events, "ray")
         for stage in stages:
             task = self.task.remote(stage, str(self.root), Path(self.marker.lock_file).name,
                                     setting, self.threads)

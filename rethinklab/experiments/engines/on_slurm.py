@@ -55,7 +55,8 @@ class SlurmJobs:
         usual = MOST_JOBS if wanted.cluster == "slurm" else available_cores() // wanted.cpus
         self.slots = min(workers or max(1, usual), MOST_JOBS)
         self.store = Store(store.root.resolve())
-        self.setting = Setting(device, events=events and str(Path(events).resolve()))
+        self.setting = Setting(device, events=events and str(Path(events).resolve()),
+                               engine="slurm")
         self.threads, self.seconds = threads, wanted.stage_seconds
         # Not under work/ADDRESS: jobs outlive their driver and hold no lock while they wait.
         self.folder = self.store.root / "work" / "slurm" / uuid.uuid4().hex
