@@ -3,10 +3,12 @@
 import pandas as pd
 import pytest
 import torch
+from check_cases import right, unanswered, wrong
 
 from rethinklab.experiments.results import Results
 from rethinklab.models import build_model
-from rethinklab.notebook import checks
+from rethinklab.notebook.checks import l1_norm, start_here
+from rethinklab.notebook.checks.common import answered
 from rethinklab.pruners import ChannelPruner, L1Norm
 
 SCAN = pd.DataFrame([("a", 0.5, 0.2), ("a", 0.75, 0.2), ("b", 0.5, 0.6), ("b", 0.75, 0.5),
@@ -35,37 +37,40 @@ def plans(vgg16):
     return {target: L1Norm(target).fit(vgg16, Shape()) for target in ("A", 0.1, 0.3, 0.5)}
 
 
-def wrong(diagnosis, check, *arguments):
-    with pytest.raises(AssertionError, match=diagnosis):
-        check(*arguments)
-
-
-def right(capsys, check, *arguments):
-    check(*arguments)
-    assert capsys.readouterr().out.startswith("Right: ")
-
-
-def test_stubs_are_met_kindly(capsys, results, plans):
+def test_stubs_are_unanswered(results, plans):
     class Stub(ChannelPruner):
         def score(self, layer):
             ...
 
     for stub in (..., None):
-        checks.mean_difference(stub, results)
-        checks.scratch_b_epochs(stub, 160, plans["A"])
-        checks.halves_macs(stub)
-        checks.most_sensitive(stub, SCAN, 0.75)
-        checks.parameters_removed(stub)
-        checks.largest_go(stub)
-    checks.largest_go(Stub)
-    assert capsys.readouterr().out == 13 * f"{checks.UNANSWERED}\n"
+        unanswered(start_here.mean_difference, stub, results)
+        unanswered(start_here.scratch_b_epochs, stub, 160, plans["A"])
+        unanswered(start_here.halves_macs, stub)
+        unanswered(l1_norm.most_sensitive, stub, SCAN, 0.75)
+        unanswered(l1_norm.parameters_removed, stub)
+        unanswered(l1_norm.largest_go, stub)
+    unanswered(l1_norm.largest_go, Stub)
 
 
-def test_mean_difference(capsys, results):
+def test_a_function_of_dots_is_a_stub_and_one_that_gives_something_is_not():
+    def dots(x):
+        ...
+
+    def documented(x):
+        """Says what it will do."""
+        ...
+
+    for stub in (dots, documented, lambda: None):
+        unanswered(answered, stub)
+    for written in (lambda: 0, lambda x: x, lambda x: print(x), len, int, 0, ""):
+        answered(written)
+
+
+def test_mean_difference(results):
     solution = (results.accuracies("scratch-b") - results.accuracies("finetune")).mean()
-    right(capsys, checks.mean_difference, solution, results)
-    right(capsys, checks.mean_difference, round(solution, 2), results)
-    check = checks.mean_difference
+    right(start_here.mean_difference, solution, results)
+    right(start_here.mean_difference, round(solution, 2), results)
+    check = start_here.mean_difference
     wrong("sign is swapped", check, -solution, results)
     wrong("fractions", check, solution / 100, results)
     wrong("minus unpruned", check, -1 - 4 / 3, results)
@@ -74,10 +79,10 @@ def test_mean_difference(capsys, results):
     wrong("one number", check, results.accuracies("finetune"), results)
 
 
-def test_scratch_b_epochs(capsys, plans):
+def test_scratch_b_epochs(plans):
     plan = plans["A"]
-    check, exact = checks.scratch_b_epochs, 160 * plan.flops_ratio
-    right(capsys, check, int(exact), 160, plan)
+    check, exact = start_here.scratch_b_epochs, 160 * plan.flops_ratio
+    right(check, int(exact), 160, plan)
     wrong("wrong way round", check, int(160 / plan.flops_ratio), 160, plan)
     wrong("rounded up", check, int(exact) + 1, 160, plan)
     wrong("cuts the fraction off", check, exact, 160, plan)
@@ -87,34 +92,34 @@ def test_scratch_b_epochs(capsys, plans):
     wrong("one number", check, "243", 160, plan)
 
 
-def test_halves_macs(capsys, plans):
-    right(capsys, checks.halves_macs, plans[0.3])
-    wrong("both sides", checks.halves_macs, plans[0.5])
-    wrong("remove a larger share", checks.halves_macs, plans[0.1])
-    wrong("must be the plan", checks.halves_macs, 0.3)
+def test_halves_macs(plans):
+    right(start_here.halves_macs, plans[0.3])
+    wrong("both sides", start_here.halves_macs, plans[0.5])
+    wrong("remove a larger share", start_here.halves_macs, plans[0.1])
+    wrong("must be the plan", start_here.halves_macs, 0.3)
 
 
-def test_most_sensitive(capsys):
-    right(capsys, checks.most_sensitive, "c", SCAN, 0.75)
-    right(capsys, checks.most_sensitive, "a", SCAN, 0.5)
-    wrong("least sensitive", checks.most_sensitive, "b", SCAN, 0.75)
-    wrong("some other ratio", checks.most_sensitive, "c", SCAN, 0.5)
-    wrong("another layer falls lower", checks.most_sensitive, "a", SCAN, 0.75)
-    wrong("name of a layer", checks.most_sensitive, 0.1, SCAN, 0.75)
+def test_most_sensitive():
+    right(l1_norm.most_sensitive, "c", SCAN, 0.75)
+    right(l1_norm.most_sensitive, "a", SCAN, 0.5)
+    wrong("least sensitive", l1_norm.most_sensitive, "b", SCAN, 0.75)
+    wrong("some other ratio", l1_norm.most_sensitive, "c", SCAN, 0.5)
+    wrong("another layer falls lower", l1_norm.most_sensitive, "a", SCAN, 0.75)
+    wrong("name of a layer", l1_norm.most_sensitive, 0.1, SCAN, 0.75)
 
 
-def test_parameters_removed(capsys, vgg16):
+def test_parameters_removed(vgg16):
     class Shape:
         input_shape = (3, 32, 32)
 
-    right(capsys, checks.parameters_removed, 32 * 3 * 9 + 2 * 32 + 64 * 32 * 9)
+    right(l1_norm.parameters_removed, 32 * 3 * 9 + 2 * 32 + 64 * 32 * 9)
     plan = L1Norm({"features.0": 8}).fit(vgg16, Shape())  # 8 of 16 filters, read by 16
-    right(capsys, checks.parameters_removed, plan.before.params - plan.after.params, 8, 3, 16)
-    wrong("filters alone", checks.parameters_removed, 32 * 3 * 9)
-    wrong("next convolution is missing", checks.parameters_removed, 32 * 3 * 9 + 64)
-    wrong("normalisation is missing", checks.parameters_removed, 32 * 3 * 9 + 64 * 32 * 9)
-    wrong("two values", checks.parameters_removed, 32 * 3 * 9 + 32 + 64 * 32 * 9)
-    wrong("three parts", checks.parameters_removed, 1)
+    right(l1_norm.parameters_removed, plan.before.params - plan.after.params, 8, 3, 16)
+    wrong("filters alone", l1_norm.parameters_removed, 32 * 3 * 9)
+    wrong("next convolution is missing", l1_norm.parameters_removed, 32 * 3 * 9 + 64)
+    wrong("normalisation is missing", l1_norm.parameters_removed, 32 * 3 * 9 + 64 * 32 * 9)
+    wrong("two values", l1_norm.parameters_removed, 32 * 3 * 9 + 32 + 64 * 32 * 9)
+    wrong("three parts", l1_norm.parameters_removed, 1)
 
 
 def pruner(function):
@@ -125,10 +130,10 @@ def pruner(function):
     return Answer
 
 
-def test_largest_go(capsys):
-    right(capsys, checks.largest_go, pruner(lambda w: -w.abs().flatten(1).sum(1)))
-    right(capsys, checks.largest_go, pruner(lambda w: 1 / w.abs().sum((1, 2, 3))))
-    check = checks.largest_go
+def test_largest_go():
+    right(l1_norm.largest_go, pruner(lambda w: -w.abs().flatten(1).sum(1)))
+    right(l1_norm.largest_go, pruner(lambda w: 1 / w.abs().sum((1, 2, 3))))
+    check = l1_norm.largest_go
     wrong("still ranks as L1-norm", check, pruner(lambda w: w.abs().flatten(1).sum(1)))
     wrong("one number for each filter", check, pruner(lambda w: -w.abs()))
     wrong("absolute value is missing", check, pruner(lambda w: -w.flatten(1).sum(1)))

@@ -1,4 +1,7 @@
-"""Execute notebooks in place: `python -m rethinklab.notebook.execute notebooks/*.ipynb`."""
+"""Make and execute notebooks: `python -m rethinklab.notebook.execute notebooks/source/*.py`.
+
+A lesson's source becomes notebooks/NN_topic.ipynb; a notebook is executed in place.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +13,18 @@ from pathlib import Path
 from typing import Any
 
 from rethinklab.notebook.session import VARIABLE
+from rethinklab.notebook.source import make, read_lesson
 from rethinklab.notebook.stamp import KEY, stamp
 
 TIMEOUT = 600  # seconds for one cell
+KEPT = ("tags", "slideshow", "nbgrader")
+LIVE = "application/vnd.jupyter.widget-view+json"  # needs a kernel; the picture beside it does not
 
 
 def execute(path: str | Path) -> float:
-    """Run a notebook top to bottom at the scale "cached" and write outputs and stamp into it;
-    the seconds it took. A notebook with a cell that fails is left as it was.
+    """Run a notebook, or the one that a lesson's source makes, top to bottom at the scale
+    "cached", and write it with outputs and stamp; the seconds it took. Where a cell fails nothing
+    is written.
 
     Raises nbclient's CellExecutionError for a failing cell.
     """
@@ -25,7 +32,11 @@ def execute(path: str | Path) -> float:
     from nbclient import NotebookClient
 
     path = Path(path)
-    notebook = nbformat.read(path, as_version=4)
+    if path.suffix == ".py":
+        notebook = make(read_lesson(path), "public", path.stem)
+        path = path.parent.parent / f"{path.stem}.ipynb"
+    else:
+        notebook = nbformat.read(path, as_version=4)
     client = NotebookClient(notebook, timeout=TIMEOUT, kernel_name="python3",
                             record_timing=False, coalesce_streams=True,
                             resources={"metadata": {"path": str(path.resolve().parent)}})
@@ -48,8 +59,10 @@ def clean(notebook: Any) -> None:
         KEY: {"stamp": stamp(notebook)},
     }
     for cell in notebook.cells:
-        kept = {name: cell.metadata[name] for name in ("tags",) if name in cell.metadata}
+        kept = {name: cell.metadata[name] for name in KEPT if name in cell.metadata}
         cell.metadata = type(cell.metadata)(kept)
+        for output in cell.get("outputs", ()):
+            output.get("data", {}).pop(LIVE, None)
 
 
 def main(paths: Sequence[str]) -> int:

@@ -4,72 +4,147 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 import rethinklab
 from rethinklab.errors import ConfigError, unknown_name
-from rethinklab.experiments.paper import preset
+from rethinklab.evidence.catalogue import find_evidence
+from rethinklab.evidence.stored import StoredStudy
+from rethinklab.evidence.tables import load_table
+from rethinklab.experiments.queue import Entry, choose, load_queue
 from rethinklab.experiments.results import Results
 from rethinklab.experiments.runner import run
+from rethinklab.experiments.settings import study_settings
+from rethinklab.experiments.store import Store
 from rethinklab.experiments.study import Study
+from rethinklab.notebook.checks.common import Unanswered, Wrong
 from rethinklab.notebook.display import show_figures
 from rethinklab.trainers.loop import pick_device
 
 VARIABLE = "RETHINKLAB_SCALE"
 SCALES = {
     "cached": "studies are read from results recorded in real runs; only small steps run here",
-    "quick": "studies run here, with slim networks on the embedded data: minutes on two cores",
+    "quick": "studies run here in a tiny form, which shows the steps and ends near chance: seconds",
+    "classroom": "studies run here as they were recorded: minutes to hours on two cores",
     "paper": "studies run here by the published protocol on CIFAR-10: hours on a GPU",
 }
-# What each recorded study is, so that the other scales can run it or its published counterpart.
-STUDIES: dict[str, dict[str, dict[str, Any]]] = {
-    "l1-vgg16-digits-quick": {
-        "quick": {"dataset": "digits", "model": "vgg16", "method": "l1", "target": "A"},
-        "paper": preset("l1-vgg16-cifar10"),
-    },
-}
+QUICK = {"dataset": "digits", "images": 600, "width": 0.0625, "seeds": 2}  # a study in seconds
+QUICK_RECIPE = {"epochs": 2, "batch_size": 32}
+STRENGTHS = {"sss": 0.55, "slimming": 0.01}  # so that so short a training drives scales to zero
+KEPT = ("model", "model_options", "method", "method_options", "target", "regimes")
+QUEUE = Path("data", "results", "queue.toml")
 
 
 @dataclass(frozen=True)
 class Session:
-    """A notebook that has been set up. number: its place in the series. scale: "cached", "quick"
-    or "paper". root: the folder of the project, which holds data/results."""
+    """A notebook that has been set up. number: its place in the series. scale: a name in SCALES.
+    root: the folder of the project, which holds data/results. strict: whether checks raise, for
+    marking."""
 
     number: int
     scale: str
     root: Path
+    strict: bool = False
 
     def results(self, name: str) -> Results:
         """The study `name`: as recorded in data/results where the scale is "cached", else run
         here, with the finished part of an earlier run taken from the folder runs.
 
-        name: METHOD-NETWORK-DATASET-SCALE, as the file is called. At the scale "paper" the
-        published counterpart on CIFAR-10 is what runs.
-        Raises ConfigError for a name that is not recorded or has no counterpart.
+        name: as the file is called. At the scale "quick" a tiny form of the study runs, at
+        "classroom" the study as it was recorded, and at "paper" its counterpart on CIFAR-10 at the
+        published length and width.
+        Raises ConfigError for a name that is not recorded.
         """
         if self.scale != "cached":
-            return run(self.study(name), self.root / "runs")
-        folder = self.root / "data" / "results"
+            return run(self.study(name), self.store, workers=0 if self.scale == "quick" else None,
+                       progress=self.scale != "quick")
+        return Results.load(self._recorded(name))
+
+    def evidence(self, kind: str, name: str) -> pd.DataFrame:
+        """A small table beside the results of the study `name`, such as "weights" or "widths", as
+        the figures take it: recorded, or gathered from the networks that were trained here.
+
+        Raises ConfigError for a kind or a study that there is not.
+        """
+        find_evidence(kind)
+        if self.scale == "cached":
+            self._recorded(name)
+            path = self.root / QUEUE.parent / kind / f"{name}.csv"
+            if not path.is_file():
+                raise ConfigError(f"no {kind} are recorded of {name}.")
+            return load_table(path)
+        self.results(name)
+        return find_evidence(kind).gather(StoredStudy(self.study(name).name, Store(self.store)))
+
+    def study(self, name: str) -> Study:
+        """The study that `results(name)` runs where the scale is not "cached", or that was
+        recorded."""
+        entry = next(iter(choose(load_queue(self.root / QUEUE), [name])))
+        return (entry.study() if self.scale in ("cached", "classroom")
+                else counterpart(entry, self.scale))
+
+    def check(self, check: Callable[..., str], *answer: Any, **context: Any) -> None:
+        """Show what the check of an exercise says of an answer; in a notebook for marking raise
+        instead where it is not right."""
+        try:
+            print(f"Right: {check(*answer, **context)}")
+        except Unanswered as open_question:
+            if self.strict:
+                raise
+            print(open_question)
+        except Wrong as diagnosis:
+            if self.strict:
+                raise
+            print(f"Not yet: {diagnosis}")
+
+    @property
+    def store(self) -> Path:
+        """Where studies that run here are kept."""
+        return self.root / "runs"
+
+    def _recorded(self, name: str) -> Path:
+        folder = self.root / QUEUE.parent
         path = folder / f"{name}.csv"
         if not path.is_file():
             raise unknown_name("recorded study", name, [p.stem for p in folder.glob("*.csv")])
-        return Results.load(path)
-
-    def study(self, name: str) -> Study:
-        """The study that `results(name)` runs where the scale is not "cached"."""
-        if name not in STUDIES:
-            raise unknown_name("study", name, STUDIES)
-        scale = "quick" if self.scale == "cached" else self.scale
-        return Study(**{**STUDIES[name][scale], "scale": scale})
+        return path
 
 
-def start(number: int, scale: str | None = None) -> Session:
+def counterpart(entry: Entry, scale: str) -> Study:
+    """The recorded study as it runs at the scale "quick", in seconds on two cores, or "paper"."""
+    settings = dict(entry.settings)
+    preset = settings.get("preset")
+    if preset:
+        given = {name: settings[name] for name in KEPT if name in settings}
+    else:
+        given = {"dataset": "cifar10", **{n: settings[n] for n in KEPT if n in settings}}
+    options = {**given.get("method_options", {})}
+    options.pop("strength", None)
+    changes: dict[str, Any] = {}
+    if scale == "quick":
+        given |= QUICK
+        changes = dict(QUICK_RECIPE)
+        method = options.get("of", settings.get("method", "l1"))
+        if method in STRENGTHS and not preset:
+            strength = {"strength": STRENGTHS[method]}
+            options = ({**options, "options": strength} if "of" in options
+                       else {**options, **strength})
+    if options:
+        given["method_options"] = options
+    return Study(**study_settings(preset, scale, given, changes))
+
+
+def start(number: int, scale: str | None = None, strict: bool = False) -> Session:
     """Set a notebook up: print versions, device and scale, and let figures appear under cells.
 
-    number: the notebook's place in the series. scale: "cached", "quick" or "paper"; without it
-    the environment variable RETHINKLAB_SCALE, else "cached".
+    number: the notebook's place in the series. scale: a name in SCALES; without it
+    the environment variable RETHINKLAB_SCALE, else "cached". strict: let checks raise where an
+    answer is not right, as a notebook for marking does.
     Raises ConfigError for an unknown scale, or where the project folder is not found.
     """
     import torch
@@ -77,7 +152,7 @@ def start(number: int, scale: str | None = None) -> Session:
     scale = scale or os.environ.get(VARIABLE) or "cached"
     if scale not in SCALES:
         raise unknown_name("notebook scale", scale, SCALES)
-    session = Session(number, scale, find_root())
+    session = Session(number, scale, find_root(), strict)
     show_figures()
     print(f"Notebook {number:02d}: rethinklab {rethinklab.__version__}, torch "
           f"{torch.__version__}, Python {platform.python_version()}, {pick_device().type}")

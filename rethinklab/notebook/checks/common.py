@@ -1,0 +1,67 @@
+"""What the checks of the exercises share.
+
+A check takes an answer and gives the sentence that confirms it. It raises Unanswered for a stub
+that is still dots, and Wrong with a diagnosis for anything else; `lab.check` shows all three.
+"""
+
+from __future__ import annotations
+
+import dis
+import math
+from typing import Any
+
+UNANSWERED = "Not yet answered: put your answer in place of the dots and run both cells again."
+
+
+class Wrong(AssertionError):
+    """A wrong answer; the message says what is wrong with it."""
+
+
+class Unanswered(Wrong):
+    """A stub that is still dots."""
+
+
+def answered(answer: Any) -> None:
+    """Raises Unanswered for `...`, None, and a function or method whose body is dots."""
+    if answer is ... or answer is None or _is_stub(answer):
+        raise Unanswered(UNANSWERED)
+
+
+def number(answer: Any) -> float:
+    """A single number as float (or int). Raises Unanswered for dots, Wrong for anything else."""
+    answered(answer)
+    demand(not isinstance(answer, bool) and hasattr(answer, "__float__")
+           and not hasattr(answer, "__len__"),
+           f"The answer must be one number, not {kind(answer)}.")
+    return answer if isinstance(answer, int) else float(answer)
+
+
+def demand(condition: bool, diagnosis: str) -> None:
+    """Raises Wrong with the diagnosis unless the condition holds."""
+    if not condition:  # an assert statement would vanish under python -O
+        raise Wrong(diagnosis)
+
+
+def refuse(condition: bool, diagnosis: str) -> None:
+    """Raises Wrong with the diagnosis where the condition holds: a typical mistake."""
+    demand(not condition, diagnosis)
+
+
+def close(a: float, b: float) -> bool:
+    """Whether two numbers agree to about three digits."""
+    return math.isclose(a, b, rel_tol=1e-3, abs_tol=5e-3)
+
+
+def kind(answer: Any) -> str:
+    """What an answer is, in words."""
+    return f"a {type(answer).__name__}" if not isinstance(answer, type) else "a class"
+
+
+def _is_stub(answer: Any) -> bool:
+    """Whether a function does nothing but give back None, as the body `...` does."""
+    code = getattr(answer, "__code__", None)
+    if code is None:
+        return False
+    steps = [step for step in dis.get_instructions(code) if step.opname not in ("RESUME", "NOP")]
+    return ({step.opname for step in steps} <= {"LOAD_CONST", "RETURN_VALUE", "RETURN_CONST"}
+            and steps[0].argval is None)
