@@ -171,3 +171,33 @@ def summary(
         raise RethinkError(f"the summary cannot be written ({error}).") from error
     for path in paths:
         typer.echo(str(path))
+
+
+def rerun(
+    addresses: Annotated[list[str] | None, typer.Argument(
+        metavar="ADDRESS ...", help="Of recorded trials, as the column address has them.")] = None,
+    number: Annotated[int, typer.Option(
+        "--random", help="Draw so many of them instead, of those that can be run here.")] = 0,
+    draw: Annotated[int, typer.Option(help="Seed of that draw.")] = 0,
+    recorded: Annotated[Path, typer.Option(
+        "--from", help="Folder of recorded results, with their queue.")] = Path("data/results"),
+    store: Annotated[str | None, typer.Option(
+        help="Folder of results to run in. [default: a temporary one]")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1.")] = "auto",
+) -> None:
+    """Run recorded trials anew, from their images on, and say whether the same comes out."""
+    import tempfile
+
+    from rethinklab.experiments.rerun import pick
+    from rethinklab.experiments.rerun import rerun as again
+    from rethinklab.experiments.store import Store
+
+    if bool(addresses) == bool(number):
+        raise ConfigError("give addresses of recorded trials, or --random and how many.")
+    chosen = addresses or pick(recorded, number, draw)
+    with tempfile.TemporaryDirectory() as temporary:
+        for address in chosen:
+            (found,) = again(recorded, [address], Store(store or temporary), device)
+            typer.echo(f"{address}  {found.regime} seed {found.seed} of {found.study}\n"
+                       f"    recorded {found.recorded:.4f} on {found.device}, now "
+                       f"{found.found:.4f} on {found.device_now}: {found.verdict}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -13,22 +12,25 @@ from rethinklab.errors import ConfigError
 from rethinklab.experiments.paper import LEGEND, PRESETS
 from rethinklab.experiments.paper.published import cells
 from rethinklab.experiments.results import Results
-from rethinklab.trainers.regimes import UNPRUNED, find_regime, regime_title
+from rethinklab.pruners import CONTROLS
+from rethinklab.trainers.regimes import UNPRUNED, regime_title
 
 FEWEST_PAIRS = 3  # below, a comparison is shown and not counted
 ABOVE_CHANCE = 1.5  # times chance, below which a network has learnt next to nothing
 COMMAND = "rethinklab summary --from data/results"
 START, END = "<!-- results: made by `rethinklab summary` -->", "<!-- end of results -->"
+BASELINES = {  # of inherited weights, with what the page calls their training
+    "finetune": "the fine-tuning of 2019, a quarter of the epochs at the last learning rate",
+    "lr-rewind": "LR rewinding, the whole schedule once more"}
+SCRATCH = ("scratch-e", "scratch-b")
 AGREE = {"better": "agrees", "equivalent": "agrees", "not inferior": "agrees",
          "worse": "disagrees", "not decided": "open"}
 
 
 def verdicts(results: Results) -> list[PairedComparison]:
-    """What the study says about Scratch-E and Scratch-B against the fine-tuning of 2019, of the
-    seeds that have both."""
-    wanted = [regime for regime in results.regimes
-              if regime == UNPRUNED or regime == "finetune" or find_regime(regime).start == "new"]
-    frame = results.frame[results.frame["regime"].isin(wanted)]
+    """What the study says about Scratch-E and Scratch-B against the two ways to train inherited
+    weights that the summary looks at, of the seeds that have both: one family."""
+    frame = results.frame[results.frame["regime"].isin([UNPRUNED, *BASELINES, *SCRATCH])]
     try:
         return Results(frame.assign(regime=frame["regime"].astype(str)), results.margin,
                        results.label, results.name).verdicts()
@@ -36,22 +38,28 @@ def verdicts(results: Results) -> list[PairedComparison]:
         return []
 
 
+def against(results: Results, baseline: str) -> dict[str, PairedComparison]:
+    """The verdicts against one of the baselines, by the title of the regime."""
+    return {c.a: c for c in verdicts(results) if c.b == regime_title(baseline)}
+
+
 def results_table(studies: Mapping[str, Results]) -> str:
-    """A line for each study and regime: published, ours, and the verdict."""
+    """A line for each study and regime: published, ours, and the verdicts."""
     lines = ["| study | regime | published | ours (%) | n | against fine-tuning (points) | "
-             "verdict |",
-             "|---|---|---|---|---|---|---|"]
+             "verdict | against LR rewinding | verdict |",
+             "|---|---|---|---|---|---|---|---|---|"]
     for name, results in studies.items():
         preset = str(results.frame["preset"].iloc[0]) if "preset" in results.frame else ""
         printed = cells(preset) if preset in PRESETS else {}
-        found = {c.a: c for c in verdicts(results) if c.b == regime_title("finetune")}
+        found = [against(results, baseline) for baseline in BASELINES]
         for regime, row in results.summary().iterrows():
             title = regime_title(str(regime))
-            comparison = found.get(title)
+            shown = [cell for them in found
+                      for cell in (_difference(them.get(title)), _verdict(them.get(title)))]
             sd = "" if pd.isna(row["sd"]) else f" ±{row['sd']:.2f}"
             lines.append(
                 f"| {name} | {title} | {printed.get(str(regime), '')} | {row['mean']:.2f}{sd} | "
-                f"{int(row['n'])} | {_difference(comparison)} | {_verdict(comparison)} |")
+                f"{int(row['n'])} | {' | '.join(shown)} |")
     return "\n".join(lines)
 
 
@@ -70,35 +78,91 @@ def _verdict(c: PairedComparison | None) -> str:
 
 def answer(studies: Mapping[str, Results]) -> str:
     """The paper's question answered by these results, in plain words, with what limits it."""
-    counted: dict[str, Counter[str]] = {}
-    left_out = [name for name, results in studies.items() if guessing(results)]
-    for name, results in studies.items():
-        for c in () if name in left_out else verdicts(results):
-            if c.b == regime_title("finetune") and c.n >= FEWEST_PAIRS:
-                counted.setdefault(c.a, Counter())[AGREE[c.verdict]] += 1
-    if not counted:
+    sentences, conclusions = [], []
+    for baseline, meaning in BASELINES.items():
+        tallies = tally(studies, baseline)
+        total = sum(map(sum_of, tallies.values()))
+        if not total:
+            continue
+        sentences.append(f"Against {meaning}:")
+        for regime, found in tallies.items():
+            number = sum_of(found)
+            sentences.append(
+                f"{regime} is at least as good, or equivalent, in {len(found['agrees'])} of "
+                f"{number} {'study' if number == 1 else 'studies'}, worse in "
+                f"{len(found['disagrees'])}, and in {len(found['open'])} it is not decided.")
+        conclusions.append(conclusion(tallies, baseline))
+    if not sentences:
         return (f"No study here has {FEWEST_PAIRS} pairs or more of a network trained from scratch "
                 "and a fine-tuned one, so nothing is answered yet.")
-    sentences = []
-    for regime, tally in counted.items():
-        total = sum(tally.values())
-        sentences.append(
-            f"{regime} is at least as good as fine-tuning, or equivalent, in {tally['agrees']} of "
-            f"{total} {'study' if total == 1 else 'studies'}, worse in {tally['disagrees']}, and "
-            f"in {tally['open']} it is not decided.")
-    against = sum(tally["disagrees"] for tally in counted.values())
-    favour = sum(tally["agrees"] for tally in counted.values())
-    conclusion = (
-        "So far the inherited weights are nowhere worth more than the architecture that pruning "
-        "found, which is what the paper says." if favour and not against else
-        "So far the inherited weights are worth more than the architecture, against the paper."
-        if against and not favour else
-        "It depends on the study which is worth more." if favour else
-        "No comparison is decided: more pairs are needed.")
+    left_out = [name for name, results in studies.items() if guessing(results)]
     if left_out:
         sentences.append(f"Not counted: {', '.join(left_out)}, whose fine-tuned networks guess, so "
                          "that nothing can be said of what they inherited.")
-    return " ".join([*sentences, conclusion])
+    return " ".join([*sentences, *conclusions])
+
+
+Tally = dict[str, list[str]]
+
+
+def tally(studies: Mapping[str, Results], baseline: str) -> dict[str, Tally]:
+    """By the title of the scratch regime, the names of the studies that agree with the paper, that
+    disagree and that leave it open.
+
+    Counted are studies of three pairs or more of a pruning method; not its controls, not those
+    whose fine-tuned networks guess, and of several with the same trials only the first.
+    """
+    counted: dict[str, Tally] = {}
+    seen: set[frozenset[str]] = set()
+    for name, results in studies.items():
+        if guessing(results) or is_control(results):
+            continue
+        for regime in SCRATCH:
+            c = against(results, baseline).get(regime_title(regime))
+            frame = results.frame
+            trials = frozenset(frame.loc[frame["regime"].isin([regime, baseline]), "address"])
+            if c is None or c.n < FEWEST_PAIRS or (trials and trials in seen):
+                continue
+            seen.add(trials)
+            counted.setdefault(c.a, {kind: [] for kind in dict.fromkeys(AGREE.values())})[
+                AGREE[c.verdict]].append(name)
+    return counted
+
+
+def sum_of(found: Tally) -> int:
+    """How many studies a tally holds."""
+    return sum(map(len, found.values()))
+
+
+def conclusion(tallies: Mapping[str, Tally], baseline: str) -> str:
+    """What the tallies against one baseline come to."""
+    favour = any(found["agrees"] for found in tallies.values())
+    worse = any(found["disagrees"] for found in tallies.values())
+    when = "So, with that fine-tuning," if baseline == "finetune" else "With LR rewinding"
+    if favour and not worse:
+        return (f"{when} the inherited weights are nowhere shown to be worth more than the "
+                "architecture that pruning found, which is what the paper says.")
+    if worse and not favour:
+        return (f"{when} the inherited weights are worth more than the architecture wherever it is "
+                "decided, against the paper.")
+    if favour:
+        return f"{when} it depends on the study and on the budget which is worth more."
+    return f"{when} no comparison is decided: more pairs are needed."
+
+
+def is_control(results: Results) -> bool:
+    """Whether the study is of a control, such as random filters, rather than of a method."""
+    return "method" in results.frame and str(results.frame["method"].iloc[0]) in CONTROLS
+
+
+def who_agrees(studies: Mapping[str, Results]) -> list[str]:
+    """Lines that name the studies which agree with the paper, disagree, and leave it open."""
+    says = {"agrees": "agrees with the paper (scratch at least as good)",
+            "disagrees": "disagrees (the inherited weights are better)", "open": "not decided"}
+    return [f"- {regime} against {regime_title(baseline)}, {says[kind]}: {', '.join(names)}."
+            for baseline in BASELINES
+            for regime, found in tally(studies, baseline).items()
+            for kind, names in found.items() if names]
 
 
 def guessing(results: Results) -> bool:
@@ -149,6 +213,7 @@ def results_page(studies: Mapping[str, Results]) -> str:
              f"Made by `{COMMAND}` from the recorded results; nothing here was typed by hand.", "",
              "## Weights or architecture?", "", answer(studies), "",
              *(f"- {line}" for line in limits(studies)), "",
+             "## Which studies say what", "", *who_agrees(studies), "",
              "## Every study", "", results_table(studies), "", LEGEND, ""]
     for name, results in studies.items():
         parts += [f"### {name}", "", results.label + ".", ""]

@@ -6,7 +6,7 @@ from image_folders import write_images
 
 import rethinklab as rl
 
-CLOCKS = ["seconds", "date", "spent_seconds", "attempts"]
+CLOCKS = ["seconds", "date", "spent_seconds", "attempts", "engine"]
 
 
 def write_task(root, images=31):
@@ -35,5 +35,5 @@ def run(study, store, **options):
 
 
 def outcome(results):
-    """All of a study's table but clocks and dates and how often a stage was begun."""
+    """All of a study's table but clocks, dates, the engine and how often a stage was begun."""
     return results.frame.drop(columns=CLOCKS, errors="ignore").to_dict("list")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import count
 from pathlib import Path
 
 import pandas as pd
@@ -10,19 +11,32 @@ import pytest
 import rethinklab as rl
 from rethinklab.errors import ConfigError
 from rethinklab.figures.sources import RecordedSource
-from rethinklab.summary import answer, results_page, results_table, why, with_results
+from rethinklab.summary import (
+    answer,
+    results_page,
+    results_table,
+    who_agrees,
+    why,
+    with_results,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def study(gap, seeds=3, unpruned=0.9, label="Quick scale; digits"):
-    """Results in which Scratch-E is `gap` points above fine-tuning, but for a trifle."""
+NUMBERS = count()
+
+
+def study(gap, seeds=3, unpruned=0.9, label="Quick scale; digits", number=None, method="l1",
+          **more):
+    """Results in which Scratch-E is `gap` points above fine-tuning, but for a trifle. number: of
+    its trials. more: other regimes, with their accuracies."""
+    number = next(NUMBERS) if number is None else number
+    levels = {"unpruned": unpruned, "finetune": 0.85, "scratch-e": 0.85 + gap / 100, **more}
     rows = [{"regime": regime, "seed": seed, "params": 1e6, "macs": 1e6, "epochs": 10,
-             "seconds": 1.0, "address": f"{regime}-{seed}", "scale": "quick", "data": "digits",
-             "device": "cpu", "preset": "l1-vgg16-cifar10",
+             "seconds": 1.0, "address": f"{regime}-{seed}-{number}", "scale": "quick",
+             "data": "digits", "device": "cpu", "preset": "l1-vgg16-cifar10", "method": method,
              "test_accuracy": level + 0.0001 * seed * (regime == "scratch-e")}
-            for regime, level in (("unpruned", unpruned), ("finetune", 0.85),
-                                  ("scratch-e", 0.85 + gap / 100)) for seed in range(seeds)]
+            for regime, level in levels.items() for seed in range(seeds)]
     return rl.Results(pd.DataFrame(rows), 0.5, label, "name")
 
 
@@ -47,8 +61,8 @@ def test_every_recorded_trial_is_named_in_the_results(recorded):
 def test_studies_are_counted_by_their_verdicts():
     text = answer({"a": study(3), "b": study(-3), "c": study(0), "d": study(3, seeds=2)})
     assert "in 2 of 3 studies, worse in 1, and in 0 it is not decided" in text
-    assert "It depends" in text
-    assert "nowhere worth more" in answer({"a": study(3)})
+    assert "it depends on the study" in text
+    assert "nowhere shown to be worth more" in answer({"a": study(3)})
     assert "against the paper" in answer({"b": study(-3)})
     assert "3 pairs or more" in answer({"d": study(3, seeds=1)})
 
@@ -63,11 +77,36 @@ def test_studies_whose_fine_tuned_networks_guess_are_not_counted():
     assert "Not counted: guess" in text
 
 
+def test_each_way_to_train_inherited_weights_is_answered_by_itself():
+    text = answer({"a": study(3, **{"lr-rewind": 0.95})})
+    first, second = text.split("Against LR rewinding")
+    assert "in 1 of 1 study, worse in 0" in first
+    assert "in 0 of 1 study, worse in 1" in second
+    assert "with that fine-tuning, the inherited weights are nowhere" in second
+    assert "With LR rewinding the inherited weights are worth more" in second
+    assert "LR rewinding" not in answer({"a": study(3)})
+
+
+def test_controls_and_trials_that_were_counted_already_are_not_counted():
+    assert "3 pairs or more" in answer({"a": study(3, method="random")})
+    twice = answer({"a": study(3, number=1), "b": study(3, number=1), "c": study(3, number=2)})
+    assert "in 2 of 2 studies" in twice
+
+
+def test_studies_are_named_by_what_they_say():
+    lines = who_agrees({"high": study(3), "low": study(-3, **{"lr-rewind": 0.8})})
+    assert "- Scratch-E against Fine-tuned, agrees with the paper (scratch at least as good): " \
+           "high." in lines
+    assert "- Scratch-E against Fine-tuned, disagrees (the inherited weights are better): low." \
+        in lines
+    assert any("LR rewinding, agrees" in line and line.endswith("low.") for line in lines)
+
+
 def test_the_table_has_published_numbers_with_their_mark_beside_ours():
     lines = [line for line in results_table({"a": study(3)}).splitlines() if "Scratch-E" in line]
     assert "93.62 ±0.11 ?" in lines[0]
     assert "88.01" in lines[0]
-    assert lines[0].endswith("| better |")
+    assert lines[0].endswith("| better |  |  |")
 
 
 def test_explanations_come_with_their_numbers():
