@@ -30,7 +30,7 @@ check: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.startup
 
 notebooks: $(VENV)/.installed
-	$(BIN)/python -m rethinklab.notebook.execute notebooks/*.ipynb
+	OMP_NUM_THREADS=1 $(BIN)/python -m rethinklab.notebook.execute notebooks/source/*.py
 
 figures: $(VENV)/.installed
 	$(BIN)/rethinklab figures --from data/results --out figures

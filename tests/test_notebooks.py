@@ -2,6 +2,7 @@
 
 import ast
 import re
+import shutil
 from pathlib import Path
 from statistics import median
 
@@ -10,11 +11,14 @@ import pytest
 
 import rethinklab as rl
 from rethinklab.errors import ConfigError
+from rethinklab.experiments.queue import load_queue
 from rethinklab.experiments.results import Results
 from rethinklab.notebook import SCALES, start
+from rethinklab.notebook.checks.common import UNANSWERED, Wrong, answered, demand
 from rethinklab.notebook.display import picture, show_figures
 from rethinklab.notebook.execute import execute, main
-from rethinklab.notebook.session import STUDIES, Session, find_root
+from rethinklab.notebook.session import Session, counterpart, find_root
+from rethinklab.notebook.source import make, read_lesson
 from rethinklab.notebook.stamp import stamp, stored_stamp
 
 ROOT = Path(__file__).parents[1]
@@ -33,7 +37,9 @@ def notebook(path):
 
 
 def code_cells(notebook):
-    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+    """All but the one that fetches the kit in Colab."""
+    return [cell for cell in notebook.cells
+            if cell.cell_type == "code" and "colab" not in cell.metadata.get("tags", ())]
 
 
 def prose_cells(notebook):
@@ -53,8 +59,24 @@ def words(prose):
     return len(re.findall(r"\w[\w'’.-]*", prose))
 
 
-def test_there_are_notebooks():
-    assert [path.stem for path in NOTEBOOKS][:1] == ["00_start_here"]
+SERIES = ["00_start_here", "01_networks_and_cost", "02_l1_norm", "03_thinet", "04_regression",
+          "05_network_slimming", "06_sparse_structure_selection", "07_soft_filter_pruning",
+          "08_weight_level", "09_lottery_ticket", "10_scratch_or_finetune",
+          "11_weight_distributions", "12_architecture_patterns", "13_fair_budgets",
+          "14_paper_figures", "15_your_own_model_and_data"]
+
+
+def test_the_series_is_complete():
+    assert [path.stem for path in NOTEBOOKS] == SERIES
+    assert [path.stem for path in sorted((ROOT / "notebooks" / "source").glob("*.py"))] == SERIES
+
+
+def test_made_from_its_source(path, notebook):
+    source = read_lesson(ROOT / "notebooks" / "source" / f"{path.stem}.py")
+    made = make(source, "public", path.stem)
+    again = "run: make notebooks"
+    assert [cell.source for cell in notebook.cells] == [cell.source for cell in made.cells], again
+    assert [cell.metadata for cell in notebook.cells] == [c.metadata for c in made.cells], again
 
 
 def test_valid(notebook):
@@ -89,13 +111,17 @@ def test_prose_cells_are_short(notebook):
 
 def test_ends_with_limits_exercises_and_references(notebook):
     prose = "\n".join(prose_cells(notebook))
-    for heading in ("What this does not show", "Exercises", "References"):
+    for heading in ("What this does not show", "Exercises", "Recall", "References"):
         assert re.search(rf"^## .*{heading}", prose, flags=re.MULTILINE)
     assert re.search(r"\[doi:(\S+)\]\(https://doi\.org/\1\)", prose)
-    assert len(re.findall(r"\*\*Exercise \d\.\*\* \*\w+, \d+ minutes\.\*", prose)) == 3
-    assert prose.count("<summary>Hint") == prose.count("<summary>Solution") == 3
-    assert prose.count("<details>") == prose.count("</details>") == 6
-    assert sum("checks." in cell.source for cell in code_cells(notebook)) == 3
+    found = re.findall(r"\*\*Exercise (\d)\.\*\* \*(?:Easy|Medium|Hard), \d+ minutes\.\*", prose)
+    assert 3 <= len(found) <= 6
+    assert found == [str(number) for number in range(1, len(found) + 1)]
+    assert prose.count("<summary>Hint") == prose.count("<summary>Solution") == len(found)
+    assert prose.count("<details>") == prose.count("</details>") == 2 * len(found)
+    assert sum("lab.check(" in cell.source for cell in code_cells(notebook)) == len(found)
+    questions = re.findall(r"^(?:\d+\.|-) .*\?$", prose, flags=re.MULTILINE)
+    assert 3 <= len(questions) <= 8, "a list of questions under ## Recall"
 
 
 def test_each_section_lets_the_reader_predict(notebook):
@@ -105,7 +131,7 @@ def test_each_section_lets_the_reader_predict(notebook):
 
 
 def test_executed_from_top_to_bottom(notebook):
-    counts = [cell.execution_count for cell in code_cells(notebook)]
+    counts = [cell.execution_count for cell in notebook.cells if cell.cell_type == "code"]
     assert counts == list(range(1, len(counts) + 1)), "run: make notebooks"
 
 
@@ -193,23 +219,67 @@ def test_recorded_results_load():
         session.results("l1-vgg61")
 
 
-@pytest.mark.parametrize("name", STUDIES)
-def test_studies_of_the_notebooks_are_recorded_and_can_be_run(name):
-    recorded = Session(0, "cached", ROOT).results(name)
-    study = Session(0, "quick", ROOT).study(name)
-    assert recorded.name == study.name, (
-        f"data/results/{name}.csv is from other settings than those the scale quick would run")
-    assert Session(0, "paper", ROOT).study(name).dataset == "cifar10"
+USED = sorted({name for path in NOTEBOOKS
+               for name in re.findall(r"[\w.-]+-(?:quick|classroom|paper)\b", path.read_text())
+               if name in RECORDED})
+
+
+def test_the_studies_of_the_notebooks_have_counterparts_at_the_other_scales():
+    assert len(USED) >= 10
+    entries = {entry.name: entry for entry in load_queue(ROOT / "data/results/queue.toml")}
+    for name in USED:
+        as_recorded, quick = Session(0, "classroom", ROOT).study(name), counterpart(
+            entries[name], "quick")
+        assert (quick.dataset, quick.images, len(quick.seed_numbers)) == ("digits", 600, 2)
+        published = counterpart(entries[name], "paper")
+        assert published.width == 1
+        assert published.large_recipe.epochs >= 160
+        assert (as_recorded.method, as_recorded.network) == (quick.method, quick.network)
 
 
 def test_other_scales_run_the_study(monkeypatch, tmp_path):
     asked = []
     monkeypatch.setattr("rethinklab.notebook.session.run",
-                        lambda study, store: asked.append((study.scale, store)))
-    Session(0, "quick", tmp_path).results("l1-vgg16-digits-quick")
-    assert asked == [("quick", tmp_path / "runs")]
-    with pytest.raises(ConfigError, match="unknown study"):
-        Session(0, "quick", tmp_path).results("l1-vgg61")
+                        lambda study, store, **options: asked.append((study.scale, store)))
+    monkeypatch.delenv("RETHINKLAB_STORE")
+    (tmp_path / "data" / "results").mkdir(parents=True)
+    shutil.copy(ROOT / "data" / "results" / "queue.toml", tmp_path / "data" / "results")
+    session = Session(0, "quick", tmp_path)
+    session.results("l1-vgg16-digits-quick")
+    monkeypatch.setenv("RETHINKLAB_STORE", str(tmp_path / "mine"))
+    session.results("l1-vgg16-digits-quick")
+    assert asked == [("quick", tmp_path / "runs"), ("quick", tmp_path / "mine")]
+    with pytest.raises(ConfigError, match="Did you mean"):
+        session.results("l1-vgg61-digits-quick")
+
+
+def test_evidence_is_recorded_or_gathered_from_what_ran_here(monkeypatch, tmp_path):
+    name = "l1-vgg16-digits-quick"
+    recorded = Session(0, "cached", ROOT).evidence("widths", name)
+    monkeypatch.setenv("RETHINKLAB_STORE", str(tmp_path))
+    here = Session(0, "quick", ROOT).evidence("widths", name)
+    assert list(recorded.columns) == list(here.columns)
+    with pytest.raises(ConfigError, match="no scales are recorded"):
+        Session(0, "cached", ROOT).evidence("scales", name)
+    with pytest.raises(ConfigError, match="Did you mean 'widths'"):
+        Session(0, "cached", ROOT).evidence("width", name)
+
+
+def test_checks_are_shown_and_for_marking_they_raise(capsys):
+    def check(answer):
+        answered(answer)
+        demand(answer == 1, "It is not one.")
+        return "it is one."
+
+    lab = Session(0, "cached", ROOT)
+    for answer in (1, 2, ...):
+        lab.check(check, answer)
+    assert capsys.readouterr().out == f"Right: it is one.\nNot yet: It is not one.\n{UNANSWERED}\n"
+    strict = Session(0, "cached", ROOT, strict=True)
+    strict.check(check, 1)
+    for answer in (2, ...):
+        with pytest.raises(Wrong):
+            strict.check(check, answer)
 
 
 def write(path, *sources):

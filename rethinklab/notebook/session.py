@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from rethinklab.notebook.display import show_figures
 from rethinklab.trainers.loop import pick_device
 
 VARIABLE = "RETHINKLAB_SCALE"
+STORE_VARIABLE = "RETHINKLAB_STORE"
 SCALES = {
     "cached": "studies are read from results recorded in real runs; only small steps run here",
     "quick": "studies run here in a tiny form, which shows the steps and ends near chance: seconds",
@@ -88,6 +89,16 @@ class Session:
         return (entry.study() if self.scale in ("cached", "classroom")
                 else counterpart(entry, self.scale))
 
+    def choose(self, names: Sequence[str], quick: int = 2) -> list[str]:
+        """The names of the studies that a lesson over many of them looks at: all, and at the scale
+        "quick", where each is run here and takes seconds, the first `quick`.
+
+        Raises ConfigError for a `quick` below 1.
+        """
+        if quick < 1:
+            raise ConfigError(f"quick {quick!r} must be a number of studies, 1 or more.")
+        return list(names)[:quick] if self.scale == "quick" else list(names)
+
     def check(self, check: Callable[..., str], *answer: Any, **context: Any) -> None:
         """Show what the check of an exercise says of an answer; in a notebook for marking raise
         instead where it is not right."""
@@ -104,8 +115,9 @@ class Session:
 
     @property
     def store(self) -> Path:
-        """Where studies that run here are kept."""
-        return self.root / "runs"
+        """Where studies that run here are kept: the folder runs of the project, or the one that
+        the environment variable RETHINKLAB_STORE names."""
+        return Path(os.environ.get(STORE_VARIABLE) or self.root / "runs")
 
     def _recorded(self, name: str) -> Path:
         folder = self.root / QUEUE.parent
