@@ -13,6 +13,7 @@ import typer
 from rethinklab.arguments import parse_factors, parse_options, parse_seeds, parse_target
 from rethinklab.errors import ConfigError, RethinkError, unknown_name
 from rethinklab.figures_cli import figures, record, record_study, report, rerun, summary
+from rethinklab.notebook_cli import grade, student
 from rethinklab.store_cli import store_app
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ app = typer.Typer(
            "4 time was up, 130 interrupted. Whatever was finished is stored, and the next run goes "
            "on from it.")
 app.add_typer(store_app, name="store")
-for command in (figures, record, report, rerun, summary):
+for command in (figures, record, report, rerun, summary, student, grade):
     app.command()(command)
 
 StoreOption = Annotated[str, typer.Option("--store", help="Folder of the results.")]

@@ -10,14 +10,17 @@ from rethinklab.figures.differences import differences
 from rethinklab.figures.efficiency import efficiency
 from rethinklab.figures.export import export
 from rethinklab.figures.histograms import weight_layers, weights
+from rethinklab.figures.kept import kept
 from rethinklab.figures.kernels import kernels
 from rethinklab.figures.latency import latency
+from rethinklab.figures.layer_errors import layer_errors
 from rethinklab.figures.layer_widths import layer_widths
 from rethinklab.figures.learning_curves import learning_curves
 from rethinklab.figures.lottery import lottery
 from rethinklab.figures.movement import movement
 from rethinklab.figures.overlap import overlap
 from rethinklab.figures.pipeline import pipeline
+from rethinklab.figures.recovery import recovery
 from rethinklab.figures.regimes import regimes
 from rethinklab.figures.samples import samples
 from rethinklab.figures.scales import scales
@@ -29,7 +32,7 @@ from rethinklab.figures.targets import targets
 from rethinklab.figures.widths import widths
 
 __all__ = ["FIGURES", "VENUES", "FigureKind", "PaperFigure", "accuracy_budget", "accuracy_ratio",
-           "barrier", "differences", "efficiency", "export", "find_figure", "kernels", "latency",
-           "layer_widths", "learning_curves", "lottery", "movement", "overlap", "pipeline",
-           "regimes", "samples", "scales", "scores", "sensitivity", "stage_ratios", "targets",
-           "weight_layers", "weights", "widths"]
+           "barrier", "differences", "efficiency", "export", "find_figure", "kept", "kernels",
+           "latency", "layer_errors", "layer_widths", "learning_curves", "lottery", "movement",
+           "overlap", "pipeline", "recovery", "regimes", "samples", "scales", "scores",
+           "sensitivity", "stage_ratios", "targets", "weight_layers", "weights", "widths"]

@@ -1,0 +1,121 @@
+"""Checks of notebook 09."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from rethinklab.notebook.checks.common import (
+    UNANSWERED,
+    Unanswered,
+    answered,
+    close,
+    demand,
+    kind,
+    number,
+    refuse,
+)
+
+
+def ticket_lead(answer: Any, table: pd.DataFrame) -> str:
+    """The mean of winning tickets minus that of random weights, in percentage points, at the
+    largest learning rate and share removed of `table` (see `evidence.comparisons.lottery_tables`).
+
+    Raises Wrong for a swapped sign, fractions, another rate or share, or all rows together.
+    """
+    answered(answer)
+    value = number(answer)
+    means = table.groupby(["lr", "ratio", "regime"])["test_accuracy"].mean().unstack() * 100
+    leads = means["ticket"] - means["scratch-e"]
+    place = (table["lr"].max(), table["ratio"].max())
+    expected = float(leads[place])
+    if not close(value, expected):
+        refuse(close(value, -expected), "The sign is swapped: this is random weights minus the "
+                                        "ticket.")
+        refuse(close(100 * value, expected), "This is a difference of fractions; multiply by 100 "
+                                             "for percentage points.")
+        for (lr, ratio), other in leads.items():
+            refuse(close(value, float(other)) or close(100 * value, float(other)),
+                   f"This is the lead at learning rate {lr:g} with {ratio:.0%} removed; the "
+                   f"question is about {place[0]:g} and {place[1]:.0%}.")
+        whole = table.groupby("regime")["test_accuracy"].mean() * 100
+        refuse(close(value, float(whole["ticket"] - whole["scratch-e"])),
+               "This is the mean over all rates and shares; keep the rows of one of each.")
+        refuse(True, "This is not the difference of the two means. Keep the rows of one rate and "
+                     "one share, and take a mean for each regime.")
+    return (f"at learning rate {place[0]:g}, with {place[1]:.0%} removed, the ticket leads by "
+            f"{expected:+.2f} points on average.")
+
+
+def rounds_needed(answer: Any, share: float = 0.2, below: float = 0.1) -> str:
+    """The smallest number of rounds, each of which removes `share` of the living weights, that
+    leaves less than `below` of all.
+
+    Raises Wrong where shares are added up, for one round too few or too many, or no whole number.
+    """
+    answered(answer)
+    value = number(answer)
+    right = 1
+    while (1 - share) ** right >= below:
+        right += 1
+    added = next(n for n in range(1, 1000) if 1 - share * n < below)
+    demand(float(value).is_integer(), "A number of rounds is a whole number.")
+    refuse(value == added != right,
+           "This adds the shares up. Each round takes its share of what still lives, so it "
+           "removes fewer weights than the one before.")
+    refuse(value == right - 1, f"After {right - 1} rounds {(1 - share) ** (right - 1):.1%} are "
+                               "left, which is not yet few enough.")
+    refuse(value > right, f"That is enough, but so is a smaller number of rounds: after "
+                          f"{int(value) - 1} there are {(1 - share) ** (int(value) - 1):.1%} left.")
+    demand(value == right, f"After {max(int(value), 0)} rounds "
+                           f"{(1 - share) ** max(int(value), 0):.1%} of the weights are left.")
+    return f"after {right} rounds {(1 - share) ** right:.1%} are left."
+
+
+def dealt_anew(answer: Callable[[Tensor, Tensor], Any]) -> str:
+    """A function (weight, mask) to a tensor with the living values in other living places.
+
+    Raises Wrong where values change, masked weights live, nothing moves, or the mask moves.
+    """
+    answered(answer)
+    demand(callable(answer), f"The answer must be a function, not {kind(answer)}.")
+    generator = torch.Generator().manual_seed(2)
+    weight = torch.randn(6, 5, 3, 3, generator=generator)
+    mask = torch.rand(weight.shape, generator=generator) < 0.3
+    before = weight.clone()
+    found = answer(weight, mask.clone())
+    if found is None or found is ...:
+        raise Unanswered(UNANSWERED)
+    demand(isinstance(found, Tensor) and found.shape == before.shape,
+           f"The function must give a tensor of the weight's shape, {tuple(before.shape)}.")
+    refuse(not torch.equal(weight, before), "The weight that was given has changed; the other "
+                                            "arms still need it. Fill a new tensor.")
+    refuse(torch.equal(found, before * mask), "Every value is where it was: this is the ticket "
+                                              "itself. Deal the values out in a random order.")
+    refuse(_same_values(found, before), "Values of all places were mixed, those that the mask "
+                                        "removes too. Take the living ones only.")
+    outside = int((found[~mask] != 0).sum())
+    refuse(outside > 0 and _same_values(found, before * mask),
+           "The living places have moved as well. The mask is the architecture, and it must stay.")
+    refuse(outside > 0, f"{outside} weights that the mask removes are not zero.")
+    refuse(bool((found[mask] == 0).any()), "Some living places were left empty.")
+    demand(_same_values(found[mask], before[mask]),
+           "The values are not those of the living weights. Each must be used exactly once, which "
+           "an order from torch.randperm does.")
+    again = [answer(before.clone(), mask.clone()) for _ in range(2)]
+    refuse(torch.equal(found[mask], before[mask].flip(0)) or torch.equal(
+        found[mask], before[mask].sort().values) or torch.equal(
+        found[mask], before[mask].sort(descending=True).values),
+           "The values have an order of their own here; it must be random.")
+    demand(all(_same_values(other, found) for other in again),
+           "A second call gives other values; only their order may change.")
+    return "the same values in the same places all together, each in the place of another."
+
+
+def _same_values(one: Tensor, other: Tensor) -> bool:
+    """Whether both hold the same values, in whatever order."""
+    return torch.equal(one.flatten().sort().values, other.flatten().sort().values)

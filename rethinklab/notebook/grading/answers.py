@@ -1,0 +1,167 @@
+"""What a submission answers: its answer cells, and other code that the student added."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rethinklab.notebook.grading.lesson import CODE, Assignment, Exercise, binds, uses
+
+MOST_CELLS = 2000
+LOOKS = re.compile(r"^\s*[%!]")  # a line for IPython, not for Python
+PREFIX = "check-"
+PLACED, MISSING = "answer found by its place", "answer cell missing"
+JOINED = "answer in several cells, which were joined"
+UNKNOWN, EDITED = "unknown exercise", "checks were edited, which has no effect"
+REMARKS = (PLACED, MISSING, JOINED, UNKNOWN, EDITED)
+
+
+class NotANotebook(Exception):
+    """A file that is not a notebook; the text says why."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """given: source of each answer, by exercise. earlier: for each, the student's other cells that
+    define names which it uses. remarks: what a teacher should know, in a fixed order."""
+
+    given: dict[str, str]
+    earlier: dict[str, list[str]]
+    remarks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A code cell of a submission. grade_id: nbgrader's name of it, or ""."""
+
+    source: str
+    grade_id: str
+    solution: bool
+
+
+def read_answers(content: bytes, assignment: Assignment) -> Answers:
+    """The answers in a submission. An answer cell is known by its grade_id, else by the check
+    below it, else by its place. Raises NotANotebook.
+    """
+    cells = _code_cells(content)
+    remarks: dict[str, list[str]] = {}
+    places: dict[str, list[int]] = {}
+    for exercise in assignment.exercises:
+        found = [i for i, cell in enumerate(cells) if cell.grade_id == exercise.name]
+        if len(found) > 1:
+            remarks.setdefault(JOINED, []).append(exercise.name)
+        if not found:
+            found = _by_place(cells, exercise, assignment)
+            remarks.setdefault(PLACED if found else MISSING, []).append(exercise.name)
+        places[exercise.name] = found
+    given = {}
+    for name, where in places.items():
+        if where:
+            given[name] = "\n".join(cells[i].source for i in where)
+    names = {exercise.name for exercise in assignment.exercises}
+    for cell in cells:
+        if cell.solution and cell.grade_id not in names:
+            remarks.setdefault(UNKNOWN, []).append(cell.grade_id)
+    remarks[EDITED] = _edited(cells, assignment)
+    earlier = {name: _earlier(name, where, cells, places, assignment)
+               for name, where in places.items() if where}
+    return Answers(given, earlier, tuple(
+        f"{text}: {', '.join(dict.fromkeys(remarks[text]))}" for text in REMARKS
+        if remarks.get(text)))
+
+
+def needed(source: str, cells: Sequence[str], known: Collection[str]) -> list[str]:
+    """Those of `cells` that define names which `source` uses and `known` does not hold, and those
+    that define what these use, in order."""
+    wanted, chosen = uses(source) - set(known), set[int]()
+    while more := {i for i, cell in enumerate(cells) if i not in chosen and binds(cell) & wanted}:
+        chosen |= more
+        wanted |= {name for i in more for name in uses(cells[i])} - set(known)
+    return [cells[i] for i in sorted(chosen)]
+
+
+def as_python(source: str) -> tuple[str, bool]:
+    """A cell without the lines that only IPython reads, and whether it had none."""
+    try:
+        ast.parse(source)
+        return source, True
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        lines = source.split("\n")
+        kept = [re.sub(r"\S.*", "pass", line) if LOOKS.match(line) else line for line in lines]
+        return ("\n".join(kept), False) if kept != lines else (source, True)
+
+
+def _code_cells(content: bytes) -> list[Cell]:
+    try:
+        notebook = json.loads(content.decode("utf-8-sig"))
+    except UnicodeDecodeError:
+        raise NotANotebook("it is not text") from None
+    except (ValueError, RecursionError, MemoryError):
+        raise NotANotebook("it is not JSON" if content.strip() else "it is empty") from None
+    cells = notebook.get("cells") if isinstance(notebook, dict) else None
+    if not isinstance(cells, list):
+        raise NotANotebook("it has no cells")
+    if len(cells) > MOST_CELLS:
+        raise NotANotebook(f"it has {len(cells)} cells")
+    return [made for cell in cells if (made := _code_cell(cell)) is not None]
+
+
+def _code_cell(cell: Any) -> Cell | None:
+    if not isinstance(cell, Mapping) or cell.get("cell_type") != "code":
+        return None
+    source = cell.get("source", "")
+    if isinstance(source, list):
+        source = "".join(line for line in source if isinstance(line, str))
+    about = cell.get("metadata")
+    about = about if isinstance(about, Mapping) else {}
+    tags = about.get("tags")
+    if not isinstance(source, str) or (isinstance(tags, list) and "colab" in tags):
+        return None
+    grading = about.get("nbgrader")
+    grading = grading if isinstance(grading, Mapping) else {}
+    grade_id = grading.get("grade_id", "")
+    return Cell(source, grade_id if isinstance(grade_id, str) else "",
+                grading.get("solution") is True and grading.get("grade") is not True)
+
+
+def _by_place(cells: Sequence[Cell], exercise: Exercise, assignment: Assignment) -> list[int]:
+    """The cell above the exercise's check, or the one where the lesson has the answer."""
+    own = {source.strip() for kind, source in assignment.steps if kind == CODE}
+    own |= {other.check.strip() for other in assignment.exercises}
+
+    def free(i: int) -> bool:
+        return not cells[i].grade_id and cells[i].source.strip() not in own
+
+    for i, cell in enumerate(cells):
+        if i and (cell.grade_id == PREFIX + exercise.name
+                  or cell.source.strip() == exercise.check.strip()):
+            return [i - 1] if free(i - 1) else []
+    if len(cells) == assignment.size and free(exercise.position):
+        return [exercise.position]
+    return []
+
+
+def _edited(cells: Sequence[Cell], assignment: Assignment) -> list[str]:
+    """The exercises whose check is not in the submission as the lesson has it."""
+    there = {cell.source.strip() for cell in cells}
+    edited = [exercise.name for exercise in assignment.exercises
+              if exercise.check.strip() not in there]
+    wanted = {PREFIX + exercise.name: exercise for exercise in assignment.exercises}
+    edited += [wanted[cell.grade_id].name for cell in cells if cell.grade_id in wanted
+               and cell.source.strip() != wanted[cell.grade_id].check.strip()]
+    order = [exercise.name for exercise in assignment.exercises]
+    return sorted(set(edited), key=order.index)
+
+
+def _earlier(name: str, where: Sequence[int], cells: Sequence[Cell],
+             places: Mapping[str, Sequence[int]], assignment: Assignment) -> list[str]:
+    """The student's own cells and other answers above an answer; which of them it needs depends
+    on what the lesson defines, and is decided when it runs."""
+    lesson = {source.strip() for kind, source in assignment.steps if kind == CODE}
+    answers = {i for other, at in places.items() if other != name for i in at}
+    return [cell.source for i, cell in enumerate(cells[:where[0]])
+            if i in answers or (not cell.grade_id and cell.source.strip() not in lesson)]

@@ -1,0 +1,83 @@
+"""The checks of notebook 12 are kind to stubs, diagnose mistakes and accept solutions."""
+
+import pandas as pd
+import pytest
+from check_cases import right, unanswered, wrong
+
+from rethinklab.notebook.checks import architecture_patterns
+from rethinklab.pruners.designs import guided, stage_shares
+from rethinklab.pruners.stages import layer_sides
+
+WIDTHS = pd.DataFrame(
+    [("a", 32, 4, 3), ("b", 16, 8, 7), ("c", 8, 32, 8), ("d", 8, 32, 16), ("e", 4, 64, 32),
+     ("f", 0, 64, 6)], columns=["layer", "side", "before", "after"])
+
+
+def test_stubs_are_unanswered():
+    def stub(shares, widths, sides):
+        ...
+
+    for dots in (..., None):
+        unanswered(architecture_patterns.least_kept, dots, WIDTHS)
+        unanswered(architecture_patterns.corner_on_pixels, dots, 2)
+        unanswered(architecture_patterns.transfer, dots)
+    unanswered(architecture_patterns.transfer, stub)
+
+
+def test_least_kept():
+    check = architecture_patterns.least_kept
+    right(check, 8, WIDTHS)
+    wrong("not the name", check, "c", WIDTHS)
+    wrong("linear layers", check, 0, WIDTHS)
+    wrong("This is a share", check, 0.375, WIDTHS)
+    wrong("No stage has that side", check, 7, WIDTHS)
+    wrong("largest share", check, 16, WIDTHS)
+    wrong("fewest channels left", check, 32, WIDTHS)
+    wrong("another keeps less", check, 4, WIDTHS)
+
+
+def test_corner_on_pixels():
+    check = architecture_patterns.corner_on_pixels
+    right(check, 0.25, 2)
+    right(check, 9 / 16, 4)
+    wrong("on the border", check, 0.75, 2)
+    wrong("rows or columns only", check, 0.5, 2)
+    wrong("the centre", check, 1, 2)
+    wrong("divide it by all 16", check, 9, 4)
+    wrong("Write down the 4", check, 0.1, 2)
+
+
+def transfer(order=True, narrow=round, least=1):
+    def answer(shares, widths, sides):
+        share = dict(zip(sorted(set(sides.values()), reverse=order), shares, strict=True))
+        return {name: max(least, narrow(width * share[sides[name]]))
+                for name, width in widths.items()}
+
+    return answer
+
+
+def test_transfer():
+    check = architecture_patterns.transfer
+    right(check, transfer())
+    wrong("wrong order", check, transfer(order=False))
+    wrong("without a channel", check, transfer(least=0))
+    wrong("cut down", check, transfer(narrow=int))
+    wrong("whole numbers", check, transfer(narrow=float, least=0))
+    wrong("should have", check, transfer(narrow=lambda value: 2))
+    wrong("every layer", check, lambda shares, widths, sides: list(widths.values()))
+    wrong("must be a function", check, {"a": 6})
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_the_solution_is_what_the_package_does(seed):
+    from rethinklab.models import build_model
+    from rethinklab.pruners import RandomWidths
+
+    class Shape:
+        input_shape = (3, 32, 32)
+
+    model = build_model("vgg11", width=0.125)
+    plan = RandomWidths(0.5, of="l1", seed=seed).fit(model, Shape())
+    sides = {name: layer_sides(model, Shape.input_shape).get(name, 0) for name in plan.widths}
+    made = transfer()(stage_shares(plan, model)["channels"], plan.widths, sides)
+    assert made == guided(plan, model).kept_widths

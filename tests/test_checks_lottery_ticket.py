@@ -1,0 +1,79 @@
+"""The checks of notebook 09: stubs, typical mistakes, solutions."""
+
+import pandas as pd
+import pytest
+import torch
+from check_cases import right, unanswered, wrong
+
+from rethinklab.notebook.checks import lottery_ticket as checks
+
+
+@pytest.fixture(scope="module")
+def table():
+    accuracy = {("ticket", 0.1, 0.5): 0.90, ("scratch-e", 0.1, 0.5): 0.85,
+                ("ticket", 0.1, 0.9): 0.80, ("scratch-e", 0.1, 0.9): 0.70,
+                ("ticket", 0.01, 0.9): 0.60, ("scratch-e", 0.01, 0.9): 0.40}
+    return pd.DataFrame([{"kind": "one-shot", "regime": regime, "lr": lr, "seed": seed,
+                          "ratio": ratio, "test_accuracy": value + change}
+                         for (regime, lr, ratio), value in accuracy.items()
+                         for seed, change in enumerate((-0.01, 0.01))])
+
+
+def dots(*_):
+    ...
+
+
+def test_stubs_are_unanswered(table):
+    for stub in (..., None):
+        unanswered(checks.ticket_lead, stub, table)
+        unanswered(checks.rounds_needed, stub)
+    for stub in (..., dots, lambda *_: None, lambda *_: ...):
+        unanswered(checks.dealt_anew, stub)
+
+
+def test_ticket_lead(table):
+    right(checks.ticket_lead, 10.0, table)
+    wrong("sign is swapped", checks.ticket_lead, -10.0, table)
+    wrong("fractions", checks.ticket_lead, 0.1, table)
+    wrong("learning rate 0.01 with 90%", checks.ticket_lead, 20.0, table)
+    wrong("learning rate 0.1 with 50%", checks.ticket_lead, 5.0, table)
+    wrong("all rates and shares", checks.ticket_lead, 35 / 3, table)
+    wrong("not the difference", checks.ticket_lead, 50, table)
+
+
+def test_rounds_needed():
+    right(checks.rounds_needed, 11)
+    right(checks.rounds_needed, 2, share=0.5, below=0.3)
+    wrong("adds the shares up", checks.rounds_needed, 5)
+    wrong("few enough", checks.rounds_needed, 10)
+    wrong("smaller number", checks.rounds_needed, 12)
+    wrong("whole number", checks.rounds_needed, 10.3)
+    wrong("are left", checks.rounds_needed, 2)
+
+
+def deal(values, mask):
+    dealt = torch.zeros(mask.shape)
+    dealt[mask] = values
+    return dealt
+
+
+def test_dealt_anew():
+    check = checks.dealt_anew
+    right(check, lambda w, m: deal(w[m][torch.randperm(int(m.sum()))], m))
+    wrong("ticket itself", check, lambda w, m: w * m)
+    wrong("mixed", check, lambda w, m: w.flatten()[torch.randperm(w.numel())].view(w.shape))
+    wrong("have moved", check, lambda w, m: (w * m).flatten()[torch.randperm(w.numel())].view(
+        w.shape))
+    wrong("are not zero", check, lambda w, m: w + 1)
+    wrong("exactly once", check, lambda w, m: deal(torch.randn(int(m.sum())), m))
+    wrong("left empty", check, lambda w, m: torch.zeros_like(w))
+    wrong("must be random", check, lambda w, m: deal(w[m].flip(0), m))
+    wrong("has changed", check, in_place)
+    wrong("weight's shape", check, lambda w, m: w[m])
+    wrong("must be a function", check, torch.ones(3))
+
+
+def in_place(weight, mask):
+    weight[mask] = weight[mask][torch.randperm(int(mask.sum()))]
+    weight *= mask
+    return weight
