@@ -1,4 +1,4 @@
-"""Notebooks are tested at the scale "quick", and keep what they train in a folder of the test run."""
+"""Notebooks are tested at the scale "quick"; what they train is kept in a folder of the run."""
 
 from __future__ import annotations
 

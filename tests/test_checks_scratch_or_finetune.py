@@ -1,6 +1,7 @@
 """Notebook 10: each check is kind to a stub, diagnoses typical mistakes, accepts the solution."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -8,6 +9,8 @@ import pytest
 from check_cases import right, unanswered, wrong
 from scipy import stats
 
+from rethinklab.experiments.results import Results
+from rethinklab.figures.families import method_family
 from rethinklab.notebook.checks import scratch_or_finetune as checks
 
 
@@ -127,3 +130,59 @@ def test_holm_rule():
     wrong("this gives", check, lambda p: p)
     wrong("one number for each", check, lambda p: 0.05)
     wrong("must be a function", check, [0.05])
+
+
+RECORDED = Path(__file__).parents[1] / "data" / "results"
+STUDIES = ("l1-vgg11-digits-half", "slimming-vgg11-digits-half", "weight-level-vgg11-digits-0.8",
+           "thinet-vgg11-digits-half", "regression-vgg11-digits-half", "soft-filter-vgg11-digits-0.5",
+           "sss-vgg11-digits-zero", "random-vgg11-digits-half")
+
+
+@pytest.fixture(scope="module")
+def recorded():
+    return {name: Results.load(RECORDED / f"{name}-classroom.csv") for name in STUDIES}
+
+
+def verdicts(recorded, against):
+    rows = method_family(recorded, against).drop_duplicates(["row", "regime"])
+    return {regime: own.set_index("row") for regime, own in rows.groupby("regime")}
+
+
+def test_what_the_prose_says_of_the_families_holds(recorded):
+    """Sections 8, 9 and 11 put this into words; mend them where it changes."""
+    weak, strong = (verdicts(recorded, against) for against in ("finetune", "lr-rewind"))
+    decided = weak["scratch-e"].query("verdict != 'not decided'")
+    assert decided["verdict"].to_dict() == {"random-vgg11-digits-half": "better"}
+    assert weak["scratch-e"]["mean"].min() < 0 < weak["scratch-e"]["mean"].max()
+    assert set(weak["scratch-b"]["verdict"]) == {"better", "not decided"}
+    assert (weak["scratch-b"]["verdict"] == "better").mean() > 0.5
+    assert (weak["scratch-b"]["mean"] > 0).all()
+    assert list(strong["scratch-e"]["verdict"]).count("worse") == len(STUDIES) - 1
+    assert set(strong["scratch-b"]["verdict"]) == {"not decided"}
+    assert strong["scratch-b"]["mean"].between(-1, 0).all()
+    assert (strong["scratch-b"]["low"] < -0.5).all()
+    for regime, rows in strong.items():
+        assert (rows["mean"] < weak[regime]["mean"]).all()
+
+
+def test_what_the_prose_says_of_pairing_and_the_control_holds(recorded):
+    """Sections 1, 5, 6, 8 and 10."""
+    gains = []
+    for results in recorded.values():
+        for a, b in (("finetune", "lr-rewind"), ("scratch-e", "finetune")):
+            x, y = results.accuracies(a), results.accuracies(b)
+            gains.append(np.hypot(x.std(), y.std()) / (x - y).std())
+    assert min(gains[::2]) > 1
+    assert min(gains[1::2]) < 1 < max(gains[1::2])
+    l1, control = recorded[STUDIES[0]], recorded[STUDIES[-1]]
+    one = l1.compare("scratch-e", "finetune")
+    assert one.verdict == "not decided"
+    assert one.low < -one.margin
+    assert one.high > one.margin
+    assert l1.against(control, "finetune").verdict == "better"
+    assert l1.against(control, "lr-rewind").verdict == "equivalent"
+    for name in (STUDIES[3], STUDIES[4], STUDIES[7]):
+        assert recorded[name].accuracies("scratch-e").equals(l1.accuracies("scratch-e"))
+    lottery = Results.load(RECORDED / "lottery-vgg11-digits-0.8-classroom.csv")
+    for regime in ("finetune", "lr-rewind", "scratch-e", "scratch-b"):
+        assert lottery.accuracies(regime).equals(recorded[STUDIES[2]].accuracies(regime))

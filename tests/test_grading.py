@@ -101,6 +101,8 @@ HANDED_IN = {
     "cleo": {},
     "dan": {"sum_up": "total = 6\n1 / 0", "twice": "def twice(x):\n    return x / 0",
             "last": "y = 3\nlast = undefined"},
+    "cyd": {"sum_up": "# YOUR CODE HERE\nraise NotImplementedError()", "last": "# nothing",
+            "twice": "def twice(x):\n    # YOUR CODE HERE\n    raise NotImplementedError()"},
     "eve": {"sum_up": "while True:\n    pass", "twice": "def twice(x):\n    while True: pass",
             "last": "last = 3"},
     "gus": {"sum_up": FORGERY, "twice": "twice = lambda x: 2 * x", "last": CHANNEL},
@@ -173,12 +175,13 @@ class TestAClass:
     def test_right_wrong_and_unanswered(self, graded):
         rows = graded[0]
         assert [(rows[name].points, rows[name].out_of, rows[name].remarks)
-                for name in ("anna", "ben", "cleo")] == [(6, 6, ()), (0, 6, ()), (0, 6, ())]
+                for name in ("anna", "ben", "cleo", "cyd")] == [(6, 6, ())] + [(0, 6, ())] * 3
         assert set(verdicts(rows["anna"]).values()) == {"right"}
         assert diagnosis(rows["anna"], "sum_up") == "the sum is 6."
         assert set(verdicts(rows["ben"]).values()) == {"wrong"}
         assert diagnosis(rows["ben"], "sum_up") == "5 is not the sum."
-        assert set(verdicts(rows["cleo"]).values()) == {"unanswered"}
+        for name in ("cleo", "cyd"):
+            assert set(verdicts(rows[name]).values()) == {"unanswered"}
 
     def test_an_answer_that_raises_does_not_stop_the_rest(self, graded):
         dan = graded[0]["dan"]
@@ -442,3 +445,15 @@ def test_the_command_says_what_it_did(tmp_path, project, monkeypatch, capsys):
         ?                    notes.txt                0/0  not a notebook
         marks.csv has the marks, marks-details.csv what was wrong.
         """)
+
+
+@pytest.mark.slow
+def test_two_at_a_time_give_the_same_tables_as_one(lesson, project, tmp_path):
+    for student, answers in (("anna", RIGHT), ("ben", HANDED_IN["ben"])):
+        write_notebook(handed_in(lesson, **answers), tmp_path / "class" / f"{student}_{STEM}.ipynb")
+    tables = []
+    for workers in (1, 2):
+        out = tmp_path / f"marks-{workers}.csv"
+        grade(tmp_path / "class", out, project, SECONDS, workers)
+        tables.append([out.read_bytes(), details_path(out).read_bytes()])
+    assert tables[0] == tables[1]

@@ -42,7 +42,8 @@ def test_each_lesson_has_a_plan_and_a_place_in_the_six_weeks(path, instructor):
 def test_run_times_are_of_all_notebooks(instructor):
     table = instructor.split("<!-- run times")[1]
     for path in LESSONS:
-        assert re.search(rf"^\| {path.stem} \| \d+ \| \d+ \|$", table, flags=re.MULTILINE), path.stem
+        row = rf"^\| {path.stem} \| \d+ \| \d+ \|$"
+        assert re.search(row, table, flags=re.MULTILINE), path.stem
     assert re.search(r"Seconds in a fresh kernel.* on (cpu|cuda) \(", table)
 
 

@@ -13,7 +13,7 @@
 # %%
 import torch
 import rethinklab as rl
-from rethinklab.notebook import start
+from rethinklab.notebook import start, widgets
 from rethinklab.notebook.checks import l1_norm as checks
 from rethinklab.pruners.sensitivity import sensitivity
 
@@ -97,6 +97,32 @@ figure
 
 # %% [markdown]
 # **What you see.** The lines fan out: the same share of filters costs far more accuracy in one layer than in another. With so few images a line can shift by a few points, so only wide gaps count.
+
+# %% [markdown]
+# ## Explore
+#
+# Without a kernel you see the first picture of each of the two widgets below. With one, the controls draw it anew; Tab and the arrow keys move them too.
+#
+# Choose a method, a layer or all of them, and the share of its filters to remove. The method `random` removes as many filters of each layer, but draws which. Nothing is retrained.
+#
+# **Predict.** Half of the filters of every layer go. Which share of the parameters and MACs is left, and which accuracy? And what does `random` leave?
+
+# %%
+widgets.prune_and_see(large.model, held)
+
+# %% [markdown]
+# **What you see.** Half of the filters is far more than half of the network: a convolution between two pruned layers loses half of its outputs and half of its inputs. Without retraining the accuracy falls to about that of guessing (the dotted line). At so high a ratio no criterion can show what it is worth; with a kernel, compare the two methods at 20%, or in one layer at a time.
+
+# %% [markdown]
+# The same cut, seen from inside: the filters of the first layer, and the *activation map* that each channel of a layer makes of an image.
+#
+# **Predict.** Will the maps of the channels that are cut be darker than those of the channels that stay, in the first layer and in the last?
+
+# %%
+widgets.channel_pictures(large.model, halved, held)
+
+# %% [markdown]
+# **What you see.** For this image the first layer bears out the idea: its small filters, whose pictures are nearer to grey, give the darker maps on average. The caption has both means. With a kernel, look at the last layer and at other images before you believe it of all.
 
 # %% [markdown]
 # ## 4. From a scan to a target
@@ -242,6 +268,17 @@ lab.check(checks.largest_go, LargestGo)
 #     one = method({"features.8": 0.5}).fit(large.model, held)
 #     print(method.name, rl.evaluate(one.apply(large.model), held)[0])
 # ```
+
+# %% [markdown]
+# ## Recall
+#
+# 1. What is the L1-norm score of a filter, and which filters go?
+# 2. Which weights besides its own leave with a filter?
+# 3. Why are ratios chosen on held-out training images and not on test images?
+# 4. What does a sensitivity scan not see?
+# 5. Which comparison would show what the inherited weights are worth, and which one what the criterion is worth?
+#
+# **Where to go next.** [03 · ThiNet](03_thinet.ipynb) and [04 · Regression](04_regression.ipynb) choose channels by what the next layer reads; [10 · Scratch or fine-tune](10_scratch_or_finetune.ipynb) asks the question of section 6 of all methods.
 
 # %% [markdown]
 # ## References

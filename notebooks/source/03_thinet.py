@@ -259,6 +259,7 @@ for name, other in others.items():
     for regime in ("scratch-e", "scratch-b"):
         same = results.accuracies(regime).equals(other.accuracies(regime))
         print(f"{regime} is the same in the study of {name}: {same}")
+    print(other.table()[["regime", "accuracy", "sd"]].to_string(index=False), end="\n\n")
 
 # %%
 family = [(f"ThiNet ({regime})", name, results.accuracies(regime), other.accuracies(regime))
@@ -267,7 +268,9 @@ for verdict in rl.compare_family(family, margin=results.margin):
     print(verdict, end="\n\n")
 
 # %% [markdown]
-# WHAT8
+# **What you see.** After fine-tuning ThiNet is better than random filters, so a sensible choice is worth something. But against L1-norm, which it left far behind before training, nothing is decided, in either regime. And after LR rewinding even random filters are not shown to be worse: their mean is as high as ThiNet's.
+#
+# "Not decided" is not "equal". What can be said is that the large lead of section 6 is gone. The choice matters most where least training follows.
 
 # %% [markdown]
 # ## 9. What this does not show

@@ -147,9 +147,7 @@ print(figure.caption)
 figure
 
 # %% [markdown]
-# **What you see.** Both methods that look at data let many of the channels go that L1-norm keeps, in every layer but the smallest ones.
-#
-# What comes of it?
+# **What you see.** Both methods that look at data let many of the channels go that L1-norm keeps, and keep small ones.
 #
 # `plan.ticket` takes the channels of a plan and leaves the weights of the large network as they are; `plan.apply` takes the reconstructed ones.
 #
@@ -210,7 +208,7 @@ print(figure.caption)
 figure
 
 # %% [markdown]
-# **What you see.** The two ways agree in the first layer, before which nothing was cut. Later the errors of the layers apart grow above those of the corrected ones, and the accuracy is lower too. ThiNet has lost nearly everything at this depth.
+# **What you see.** From the third layer on, the error of the layers apart lies well above that of the corrected ones, and the accuracy is lower too. (Each network is measured on the channels that it keeps, so small gaps count for little.) ThiNet, which corrects nothing, is left with the accuracy of guessing.
 
 # %% [markdown]
 # ## 6. After training: the recorded study
@@ -244,13 +242,16 @@ other = lab.results("l1-vgg11-digits-half-classroom")
 for regime in ("scratch-e", "scratch-b"):
     same = results.accuracies(regime).equals(other.accuracies(regime))
     print(f"{regime} is the same: {same}")
+other.table()[["regime", "n", "accuracy", "sd"]].set_index("regime")
+
+# %%
 family = [(f"Regression ({regime})", "L1-norm", results.accuracies(regime),
            other.accuracies(regime)) for regime in ("finetune", "lr-rewind")]
 for verdict in rl.compare_family(family, margin=results.margin):
     print(verdict, end="\n\n")
 
 # %% [markdown]
-# **What you see.** After the short fine-tuning the refit is worth about a point: its network is better. After the whole schedule, which trains for as long as the large network did, nothing of that is left: the two are equivalent within the margin. A better start helps where little training follows, and is forgotten where much does.
+# **What you see.** After the short fine-tuning the refit pays: its network is better. After the whole schedule, which trains for as long as the large network did, nothing of that is left: the two are equivalent within the margin. A better start helps where little training follows, and is forgotten where much does.
 
 # %% [markdown]
 # ## 8. What this does not show

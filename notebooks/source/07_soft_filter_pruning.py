@@ -146,7 +146,7 @@ print(f"accuracy {large.test_accuracy:.1%} before, {restless.test_accuracy:.1%} 
 rl.figures.recovery(pd.DataFrame(watch.rows + again.rows))
 
 # %% [markdown]
-# **What you see.** WRITE
+# **What you see.** About half of the filters that were zeroed never move, in both epochs the same number. Of the others more come back than are zeroed again. The accuracy falls towards guessing: half of each layer is zeroed at the end of every epoch, and other filters take the place of those that the network had learnt with.
 
 # %% [markdown]
 # ## 5. Removing what is zero already
@@ -162,7 +162,7 @@ for name, result, found in (("soft", soft, plan), ("hard", large, hard)):
     print(f"{name}: {result.test_accuracy:.1%} after training, {pruned:.1%} after the cut")
 
 # %% [markdown]
-# **What you see.** WRITE
+# **What you see.** The soft network loses nothing, since it was tested as pruned all along. The hard cut leaves a network that guesses.
 #
 # A mask counts a filter as gone in its own layer only. Really removed, it would also take the weights that read it, as in [02 · L1-norm](02_l1_norm.ipynb).
 
@@ -188,18 +188,20 @@ results
 rl.figures.regimes(results)
 
 # %% [markdown]
-# **What you see.** WRITE
+# **What you see.** LR rewinding lies above Scratch-E in every seed and is shown to be better; Scratch-B is shown to be better than Fine-tuned. The other two comparisons are not decided.
+#
+# Section 3 helps to read this. No filter can have recovered in these runs, so what is inherited is the small network itself, after as many epochs as Scratch-E has. LR rewinding adds as many again and ends with about the epochs of Scratch-B, and no difference is shown between these two. What sets the regimes apart here may be no more than the length of training.
 
 # %%
 rl.figures.layer_widths(lab.evidence("widths", "soft-filter-vgg11-digits-0.5-classroom"))
 
 # %% [markdown]
-# **What you see.** Every layer loses the same share of its weights: the ratio is set by hand, so the architecture is chosen before training as well.
+# **What you see.** Every layer loses the same share of its filters: the ratio is set by hand, so the architecture is chosen before training as well.
 
 # %% [markdown]
 # ## 7. What this does not show
 #
-# - That zeroed filters never recover in other networks. Here each convolution is followed by batch normalisation and a ReLU. In a residual network the second convolution of a block is added to the shortcut before the ReLU, and a gradient may pass.
+# - That zeroed filters are lost in other networks too. Here each convolution is followed by batch normalisation and a ReLU. In a residual network the second convolution of a block is added to the shortcut before the ReLU, and a gradient may pass.
 # - What another order would do: zeroing only from the second epoch on, when shifts have moved.
 # - That the criterion is bad. Training from the first step without half of the filters is a fair way to train a smaller network.
 # - What holds at full length and width. The published study used ResNets and 200 epochs.

@@ -158,7 +158,7 @@ for verdict in results.verdicts():
     print(verdict, end="\n\n")
 
 # %% [markdown]
-# **What you see.** LR rewinding lies above Scratch-E in every seed and is shown to be better. Against Scratch-B, which spends as much computation as the large network, no difference is shown. Fine-tuned is worse than Scratch-B, and against Scratch-E nothing is decided. What inherited weights seem to be worth depends on how long either side trains.
+# **What you see.** LR rewinding lies above Scratch-E in every seed and is shown to be better. Against Scratch-B, which spends as much computation as the large network, no difference is shown. Scratch-B is shown to be better than Fine-tuned; Scratch-E against Fine-tuned is not decided. What inherited weights seem to be worth depends on how long either side trains.
 
 # %% [markdown]
 # ## 6. What training leaves in the histogram
@@ -184,7 +184,7 @@ rl.figures.weights(lab.evidence("weights", "weight-level-vgg11-digits-0.8-classr
 rl.figures.kernels(lab.evidence("kernels", "weight-level-vgg11-digits-0.8-classroom"))
 
 # %% [markdown]
-# **What you see.** On the smallest maps the centre is kept more often than the corners, which mostly read padding there. On the middle ones the places hardly differ.
+# **What you see.** On the smallest maps the centre is kept more often than the corners, which mostly read padding there. At 8 x 8 pixels the places hardly differ. The two largest sizes belong to one small layer each.
 #
 # Now the single weights. Two seeds begin with different ones. If pruning found places that the task needs, their masks would agree by more than chance.
 #

@@ -98,14 +98,14 @@ print(f"survivors that were among the largest before training: {whole['overlap']
       f"by chance {whole['chance']:.1%}")
 
 # %% [markdown]
-# **What you see.** Most survivors were among the largest from the start, many times more than chance would give. In so short a training weights move little, and pruning by magnitude keeps what was drawn large.
+# **What you see.** Most survivors were among the largest from the start, far more than chance would give. In so short a training weights move little, and pruning by magnitude keeps what was drawn large.
 
 # %% [markdown]
 # ## 3. What the control differs in
 #
 # The control is the same mask with other random weights. The kit draws them as the study's released code does, with the spread that suits a layer of so few connections.
 #
-# **Predict.** Draw three histograms: all weights before training, those of the ticket before its training, and those of the control.
+# **Predict.** Nothing in the figure below has been trained. Sketch its three histograms first: all weights before training, those of the ticket before its training, and those of the control.
 
 # %%
 parts = []
@@ -118,7 +118,7 @@ for name, network in starts.items():
 rl.figures.weights(pd.concat(parts))
 
 # %% [markdown]
-# **What you see.** The ticket is not an average draw: its weights are large ones, with a gap around zero before the first step. The control is wider than the dense network too, but has no gap. The two arms differ in how large their weights are as well as in which weights they are. Exercise 3 writes a control that keeps the sizes.
+# **What you see.** The ticket is not an average draw: its weights are large ones, with hardly any near zero before the first step. The control is wider than the dense network too, but weights near zero are its most frequent ones. The two arms differ in how large their weights are as well as in which weights they are. Exercise 3 writes a control that keeps the sizes.
 
 # %% [markdown]
 # ## 4. Setting back, but not all the way
@@ -216,9 +216,7 @@ lab.check(checks.ticket_lead, lead, table)
 
 # %% exercise="rounds_needed" points=1
 ### BEGIN SOLUTION
-rounds = 1
-while 0.8**rounds >= 0.1:
-    rounds += 1
+rounds = min(number for number in range(1, 100) if 0.8**number < 0.1)
 ### END SOLUTION
 
 # %% check="rounds_needed"

@@ -62,7 +62,7 @@ print(differences.round(2).to_list())
 rl.figures.regimes(results)
 
 # %% [markdown]
-# **What you see.** Some grey lines between Fine-tuned and Scratch-E rise and some fall, so the mean difference alone may be luck.
+# **What you see.** The printed differences have both signs: in some seeds Scratch-E ends higher and in others fine-tuning does. Their mean alone may be luck.
 
 # %% [markdown]
 # ## 3. Two tests, in full
@@ -137,7 +137,7 @@ for title, results in studies.items():
     print("{:12} {:.2f}, {:.2f}{:28.2f}, {:.2f}".format(title, *inherited, *new))
 
 # %% [markdown]
-# **What you see.** TO WRITE
+# **What you see.** The first two columns: networks that inherit the same weights have differences that spread less than the unpaired sum says, in every row. The last two: for new weights against inherited ones pairing helps in some rows and not in others, because the two share too little. It is no less valid there; it only gains nothing.
 
 # %% [markdown]
 # ## 6. "Not significant" is not "equivalent"
@@ -157,7 +157,7 @@ print(f"p of no difference {verdict.p_t:.2f}, p of equivalence {verdict.p_equiva
 rl.figures.differences(studies["L1-norm"])
 
 # %% [markdown]
-# **What you see.** TO WRITE
+# **What you see.** Neither claim can be made of Scratch-E minus Fine-tuned. Its interval, the first in the picture, holds zero, and it reaches beyond the band on both sides. "No significant difference" would be true of it, and "equal" would not.
 
 # %% [markdown]
 # ## 7. How many pairs would be enough?
@@ -174,7 +174,7 @@ pairs = rl.pairs_for(0.8, difference=0.0, sd=sd, margin=0.5)
 print(f"equivalence within 0.5 points, if there is no difference: {pairs} pairs")
 
 # %% [markdown]
-# **What you see.** TO WRITE
+# **What you see.** Six pairs lie between the last lines: at this spread they find differences of more than two points and miss smaller ones more often than not. Half a point takes more than ten times as many pairs, and so does equivalence.
 
 # %% [markdown]
 # ## 8. Many verdicts are one family
@@ -210,7 +210,7 @@ verdict_table(against_finetune)
 families(against_finetune)
 
 # %% [markdown]
-# **What you see.** TO WRITE
+# **What you see.** Scratch-E lies on both sides of zero. It is shown to be better than fine-tuning for random filters and is not decided anywhere else. Scratch-B lies to the right in every row, and in most of them it is shown to be better. No row shows equivalence, and none shows that new weights are worse.
 
 # %% [markdown]
 # ## 9. The same against a better recipe
@@ -227,15 +227,40 @@ verdict_table(against_rewinding)
 families(against_rewinding)
 
 # %% [markdown]
-# **What you see.** TO WRITE
+# **What you see.** Every mark has moved to the left. Scratch-E is now shown to be worse in all rows but one. Scratch-B is not decided in any row: the means are a little below zero, and the intervals reach beyond the band.
 
 # %% [markdown]
-# ## 10. What the two figures say
+# ## 10. Does it matter which filters stay?
 #
-# TO WRITE
+# One study is the control: random filters. It inherits trained weights too, though nobody chose them. `against` pairs a regime of one study with that of another, seed by seed.
+#
+# **Predict.** L1-norm against random filters: what is left of the difference after fine-tuning, and what after LR rewinding?
+
+# %%
+control = "Random" if "Random" in studies else list(studies)[-1]
+for regime in ("finetune", "lr-rewind"):
+    print(studies["L1-norm"].against(studies[control], regime), end="\n\n")
 
 # %% [markdown]
-# ## 11. What this does not show
+# **What you see.** After the short fine-tuning the filters that L1-norm chose are better than random ones. After LR rewinding the two are *equivalent*: the choice no longer shows. Here, for once, the claim of equality has a test behind it, though these two comparisons belong to no declared family.
+
+# %% [markdown]
+# ## 11. What the figures say together
+
+# %%
+for against, family in {"Fine-tuned": against_finetune, "LR rewinding": against_rewinding}.items():
+    comparisons = family.drop_duplicates(["row", "regime"])
+    for regime, own in comparisons.groupby("regime", sort=False):
+        print(f"{regime} minus {against}:", own["verdict"].value_counts().to_dict())
+
+# %% [markdown]
+# - **The paper's claim** is that new weights do as well as inherited ones. Against the fine-tuning of 2019 these studies agree as far as they decide anything: new weights are never worse, and with equal computation they are often better.
+# - **With a better recipe** it changes. Against LR rewinding Scratch-E is worse almost throughout. Only the longer Scratch-B keeps up, in the sense that nothing is shown either way.
+# - So the verdict of a pruning study is also one on its retraining. A weak recipe for one side makes the other look good.
+# - LR rewinding has a trained large network *and* a whole schedule behind it. Whether its lead comes from the weights or from all that training these figures cannot tell.
+
+# %% [markdown]
+# ## 12. What this does not show
 #
 # - Rows are not independent (section 8), so rows that agree are fewer confirmations than they seem.
 # - One slim network, one data set of small images, twenty epochs. The published study trained large networks for 160.

@@ -217,7 +217,7 @@ with tempfile.TemporaryDirectory() as folder:  # removed at the end of this bloc
     files = {path.name: path.read_bytes() for path in paths}
     again = export(chosen, "differences", folder, origin={"study": results.name})
     print("the same bytes twice:", all(files[p.name] == p.read_bytes() for p in again))
-print(*(f"{name:16} {len(content):7,} bytes" for name, content in files.items()), sep="\n")
+print(*(f"{name:16} {len(content) / 1000:6.1f} kB" for name, content in files.items()), sep="\n")
 chosen
 
 # %% [markdown]

@@ -50,6 +50,7 @@ def recovery(frame: pd.DataFrame, width: float = TEXT_WIDTH, height: float = 2.3
             axes.set_xlabel("Epoch")
             axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
             light_grid(axes)
+        panels[0].set_ylim(0, 1.05 * max(1, numbers[list(FATES)].sum(axis=1).max()))
         panels[0].set_ylabel("Filters zeroed before")
         handles, labels = panels[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper center", ncols=len(FATES))

@@ -46,6 +46,7 @@ def with_key(page: str, key: str) -> str:
 
 
 def main() -> None:
+    """Put the key into the page, and print where that is."""
     folder = find_root() / "notebooks"
     page = folder / "INSTRUCTOR.md"
     text = with_key(page.read_text(encoding="utf-8"), marking_key(folder / "source"))

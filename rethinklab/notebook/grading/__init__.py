@@ -1,4 +1,5 @@
-"""Marking a folder of submissions: `rethinklab grade`.
+"""Handing out the lessons (handout.py, `rethinklab student`) and marking a folder of submissions
+(`rethinklab grade`).
 
 Of a submission only the answers count. Everything else is the lesson as it stands in
 notebooks/source: what a student changed in other cells, the checks included, has no effect.

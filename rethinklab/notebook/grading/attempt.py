@@ -17,6 +17,7 @@ from rethinklab.notebook.grading.guard import Kept, Values
 from rethinklab.notebook.grading.lesson import uses
 
 RIGHT, WRONG, UNANSWERED, RAISED = "right", "wrong", "unanswered", "raised"
+NOT_YET = "Not yet answered."  # an empty cell, or the stub that nbgrader puts there
 LONGEST = 600  # characters of a diagnosis
 
 
@@ -58,8 +59,8 @@ class Judge:
         """As `Session.check`."""
         try:
             self.heard.append(Verdict(RIGHT, _bounded(check(*answer, **context))))
-        except Unanswered as error:
-            self.heard.append(Verdict(UNANSWERED, _text(error)))
+        except (Unanswered, NotImplementedError) as error:
+            self.heard.append(Verdict(UNANSWERED, _text(error) or NOT_YET))
         except Wrong as error:
             self.heard.append(Verdict(WRONG, _text(error)))
         except BaseException as error:  # the answer may be a function, and end the process
@@ -111,10 +112,11 @@ def describe(error: BaseException, cell: str = "") -> str:
 
 
 def _undefined(answer: str, missing: list[str], raised: str, plain: bool) -> Verdict:
+    if raised.startswith(NotImplementedError.__name__) or not any(
+            line.strip() and not line.strip().startswith("#") for line in answer.split("\n")):
+        return Verdict(UNANSWERED, NOT_YET, plain)
     if raised:
         return Verdict(RAISED, raised, plain)
-    if not any(line.strip() and not line.strip().startswith("#") for line in answer.split("\n")):
-        return Verdict(UNANSWERED, "The answer cell is empty.", plain)
     return Verdict(WRONG, f"The answer cell does not define {', '.join(missing)}.", plain)
 
 

@@ -86,7 +86,7 @@ def channel_pictures(model: nn.Module, plan: Plan, data: ImageData) -> Explorer:
 def channels_figure(seen: Seen, plan: Plan, layer: str, first: str, image: int,
                     label: str = "") -> PaperFigure:
     """An image, the filters of the first layer on one scale, about grey, and the maps of a layer
-    on another; what is cut is pale and has a cross."""
+    on another; what is cut has a cross."""
     kept = _kept(plan, layer, len(seen.maps))
     numbers = pd.DataFrame({"layer": layer, "channel": range(len(seen.maps)), "kept": kept,
                             "mean": seen.maps.mean((1, 2)), "largest": seen.maps.max((1, 2))})
@@ -116,8 +116,8 @@ def channels_figure(seen: Seen, plan: Plan, layer: str, first: str, image: int,
         hidden = len(seen.maps) - len(maps)
         more = f" {hidden} of {len(seen.maps)} maps are not shown." if hidden else ""
         return finish(figure, numbers, caption(numbers, seen, layer, image), label,
-                      "Framed: kept. Pale with a cross: cut. Grey in a filter: a weight near "
-                      f"zero.{more}")
+                      "Framed: kept. Crossed out: cut. Grey in a filter: a weight near zero."
+                      + more)
 
 
 def caption(numbers: pd.DataFrame, seen: Seen, layer: str, image: int) -> str:
@@ -189,8 +189,8 @@ def _coloured(weight: np.ndarray, largest: float) -> np.ndarray:
 
 
 def _mosaic(axes: Axes, tiles: Sequence[np.ndarray], kept: np.ndarray) -> None:
-    """Small colour pictures in rows: a frame about those that are kept, the others pale under a
-    cross."""
+    """Small colour pictures in rows: a frame about those that are kept, a cross through the
+    others."""
     from matplotlib.collections import LineCollection
 
     height, width = tiles[0].shape[:2]
@@ -204,15 +204,15 @@ def _mosaic(axes: Axes, tiles: Sequence[np.ndarray], kept: np.ndarray) -> None:
         y, x = (place // COLUMNS) * down, (place % COLUMNS) * across
         large = tile.repeat(times, 0).repeat(times, 1)
         bottom, right = y + len(large), x + large.shape[1]
-        picture[y:bottom, x:right] = large if stays else 0.5 + 0.5 * large
+        picture[y:bottom, x:right] = large
         x0, x1, y0, y1 = x - 0.5, right - 0.5, y - 0.5, bottom - 0.5
         if stays:
             frames.append([(x0, y0), (x1, y0), (x1, y1), (x0, y1), (x0, y0)])
         else:
             crosses += [[(x0, y0), (x1, y1)], [(x0, y1), (x1, y0)]]
     axes.imshow(picture, interpolation="nearest")
-    for lines, colour, thickness in ((frames, "0.1", 1.3), (crosses, "white", 2.2),
-                                     (crosses, palette()[3], 1.1)):
+    for lines, colour, thickness in ((frames, "0.1", 1.3), (crosses, "white", 2),
+                                     (crosses, palette()[3], 1)):
         axes.add_collection(LineCollection(lines, colors=[colour], linewidths=thickness,
                                            clip_on=False), autolim=False)
     axes.set_anchor("NW")

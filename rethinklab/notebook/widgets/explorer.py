@@ -155,8 +155,10 @@ def choice(name: str, options: Options, value: Any = None) -> Any:
 
 def buttons(name: str, options: Options, value: Any = None) -> Any:
     """Buttons to choose one of few with."""
-    return ipywidgets.ToggleButtons(options=_pairs(options), value=_first(options, value),
+    made = ipywidgets.ToggleButtons(options=_pairs(options), value=_first(options, value),
                                     **_looks(name))
+    made.style.button_width = "auto"
+    return made
 
 
 def _pairs(options: Options) -> list[tuple[str, Any]]:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 RATIOS = tuple(tenths / 10 for tenths in range(10))
-IMAGES = 300
+IMAGES = 350
 WIDTH_SHARE = 0.66  # of the figure that the layers have
 LETTER = 0.036  # inches of a layer's name, on the slant
 
