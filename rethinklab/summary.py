@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -78,28 +79,25 @@ def _verdict(c: PairedComparison | None) -> str:
 
 def answer(studies: Mapping[str, Results]) -> str:
     """The paper's question answered by these results, in plain words, with what limits it."""
-    sentences, conclusions = [], []
+    paragraphs = []
     for baseline, meaning in BASELINES.items():
         tallies = tally(studies, baseline)
-        total = sum(map(sum_of, tallies.values()))
-        if not total:
+        if not sum(map(sum_of, tallies.values())):
             continue
-        sentences.append(f"Against {meaning}:")
-        for regime, found in tallies.items():
-            number = sum_of(found)
-            sentences.append(
-                f"{regime} is at least as good, or equivalent, in {len(found['agrees'])} of "
-                f"{number} {'study' if number == 1 else 'studies'}, worse in "
-                f"{len(found['disagrees'])}, and in {len(found['open'])} it is not decided.")
-        conclusions.append(conclusion(tallies, baseline))
-    if not sentences:
+        counts = [
+            f"{regime} is at least as good, or equivalent, in {len(found['agrees'])} of "
+            f"{sum_of(found)} {'study' if sum_of(found) == 1 else 'studies'}, worse in "
+            f"{len(found['disagrees'])}, and in {len(found['open'])} it is not decided."
+            for regime, found in tallies.items()]
+        paragraphs.append(" ".join([f"**Against {meaning}.**", conclusion(tallies), *counts]))
+    if not paragraphs:
         return (f"No study here has {FEWEST_PAIRS} pairs or more of a network trained from scratch "
                 "and a fine-tuned one, so nothing is answered yet.")
     left_out = [name for name, results in studies.items() if guessing(results)]
     if left_out:
-        sentences.append(f"Not counted: {', '.join(left_out)}, whose fine-tuned networks guess, so "
-                         "that nothing can be said of what they inherited.")
-    return " ".join([*sentences, *conclusions])
+        paragraphs.append(f"Not counted: {', '.join(left_out)}, whose fine-tuned networks guess, "
+                          "so that nothing can be said of what they inherited.")
+    return "\n\n".join(paragraphs)
 
 
 Tally = dict[str, list[str]]
@@ -134,20 +132,19 @@ def sum_of(found: Tally) -> int:
     return sum(map(len, found.values()))
 
 
-def conclusion(tallies: Mapping[str, Tally], baseline: str) -> str:
+def conclusion(tallies: Mapping[str, Tally]) -> str:
     """What the tallies against one baseline come to."""
     favour = any(found["agrees"] for found in tallies.values())
     worse = any(found["disagrees"] for found in tallies.values())
-    when = "So, with that fine-tuning," if baseline == "finetune" else "With LR rewinding"
     if favour and not worse:
-        return (f"{when} the inherited weights are nowhere shown to be worth more than the "
-                "architecture that pruning found, which is what the paper says.")
+        return ("The inherited weights are nowhere shown to be worth more than the architecture "
+                "that pruning found, which is what the paper says.")
     if worse and not favour:
-        return (f"{when} the inherited weights are worth more than the architecture wherever it is "
-                "decided, against the paper.")
+        return ("Wherever it is decided, the inherited weights are worth more than the "
+                "architecture alone, against the paper.")
     if favour:
-        return f"{when} it depends on the study and on the budget which is worth more."
-    return f"{when} no comparison is decided: more pairs are needed."
+        return "Which is worth more depends on the study and on the budget."
+    return "No comparison is decided: more pairs are needed."
 
 
 def is_control(results: Results) -> bool:
@@ -184,6 +181,12 @@ def limits(studies: Mapping[str, Results]) -> list[str]:
     seeds = [frame["seed"].nunique() for frame in frames]
     found = [f"Scales: {values('scale')}. Data: {values('data')}. Devices: {values('device')}.",
              f"Seeds a study: {min(seeds)} to {max(seeds)}."]
+    shared = Counter(address for frame in frames
+                     for address in frame.loc[frame["regime"] == UNPRUNED, "address"])
+    if any(count > 1 for count in shared.values()):
+        found.append("Studies of one network on one data set share their unpruned networks, and "
+                     "those of equal widths their scratch networks, seed by seed: they are not "
+                     "independent of each other, and their number is no measure of evidence.")
     if any("quick" in set(frame.get("scale", ())) for frame in frames):
         found.append("Quick studies train slim networks for a few epochs: they show how the "
                      "question is asked and not what holds at the published scale.")

@@ -1,11 +1,15 @@
 """Notebook 13: each check is kind to a stub, diagnoses typical mistakes, accepts the solution."""
 
+from pathlib import Path
+
 import pandas as pd
 import pytest
 from check_cases import right, unanswered, wrong
 from scipy import stats
 
+from rethinklab.evidence.tables import load_table
 from rethinklab.experiments.results import Results
+from rethinklab.figures.families import recipe_family
 from rethinklab.notebook.checks import fair_budgets as checks
 
 #                     accuracy of three seeds, own epochs, multiply-adds in all
@@ -102,3 +106,59 @@ def test_warm_linear():
     wrong("epoch 1 has", check, lambda *a: 0.01)
     wrong("one number", check, lambda *a: [0.1])
     wrong("must be a function", check, 0.1)
+
+
+RECORDED = Path(__file__).parents[1] / "data" / "results"
+LARGE_RATE = ["weight-rewind", "one-cycle", "restart", "linear"]
+
+
+@pytest.fixture(scope="module")
+def recorded():
+    return Results.load(RECORDED / "budgets-vgg11-digits-half-classroom.csv")
+
+
+def test_what_the_prose_says_of_accuracies_and_costs_holds(recorded):
+    """Sections 4 and 5 put this into words; mend them where it changes."""
+    means = recorded.summary()["mean"].drop("pruned")
+    assert list(means.nlargest(3).index) == ["lr-rewind", "scratch-b-full", "scratch-b"]
+    assert means.idxmin() == "finetune"
+    assert means[["restart", "one-cycle", "linear"]].min() > means["finetune:1"]
+    ledger = recorded.ledger()
+    spent = ledger["forward_macs"] + ledger["backward_macs"]
+    alone = spent["scratch-e"] - spent["unpruned"]
+    assert alone < spent["finetune"] < spent["scratch-e"]
+    assert spent["scratch-e"] == pytest.approx(spent["lr-rewind"])
+
+
+def test_what_the_prose_says_of_the_curves_holds():
+    """Section 6."""
+    curves = load_table(RECORDED / "histories" / "budgets-vgg11-digits-half-classroom.csv")
+    means = curves.groupby(["regime", "epoch"])["test_accuracy"].mean()
+    assert means["lr-rewind"].iloc[0] < means["finetune:1"].iloc[0]
+    assert means["lr-rewind"].iloc[-1] > means["finetune:1"].iloc[-1]
+    assert means["scratch-e"].iloc[0] < 0.25
+    assert (means["scratch-e"] - means["scratch-b"]).iloc[:10].abs().max() < 0.02
+
+
+def test_what_the_prose_says_of_recipes_budgets_and_margins_holds(recorded):
+    """Sections 7, 8 and 9."""
+    budgets = ("scratch-e", "sx-a", "scratch-b", "scratch-b-full")
+    rows = recipe_family(recorded, new=budgets).drop_duplicates(["row", "regime"])
+    found = rows.set_index(["against", "regime"])
+    for recipe in ("finetune", "finetune:1"):
+        assert found.loc[(recipe, "scratch-e"), "verdict"] == "not decided"
+        assert found.loc[(recipe, "scratch-b"), "verdict"] == "better"
+    assert found.loc[("lr-rewind", "scratch-e"), "verdict"] == "worse"
+    for budget in budgets[1:]:
+        assert found.loc[("lr-rewind", budget), "verdict"] == "not decided"
+    for recipe in LARGE_RATE:
+        for budget, sign in (("scratch-e", -1), ("scratch-b", 1)):
+            assert found.loc[(recipe, budget), "verdict"] == "not decided"
+            assert sign * found.loc[(recipe, budget), "mean"] > 0
+    assert "equivalent" not in set(rows["verdict"])
+    for recipe in ("finetune", "linear", "lr-rewind"):
+        assert found.loc[recipe, "mean"][list(budgets)].is_monotonic_increasing
+    assert found.loc[("lr-rewind", "scratch-b-full"), "mean"] > -0.5
+    verdicts = [recorded.compare("scratch-b", "lr-rewind", margin).verdict
+                for margin in (0.3, 0.5, 1.0, 1.5, 2.0)]
+    assert verdicts == ["not decided"] * 3 + ["equivalent"] * 2

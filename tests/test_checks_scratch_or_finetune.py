@@ -134,8 +134,8 @@ def test_holm_rule():
 
 RECORDED = Path(__file__).parents[1] / "data" / "results"
 STUDIES = ("l1-vgg11-digits-half", "slimming-vgg11-digits-half", "weight-level-vgg11-digits-0.8",
-           "thinet-vgg11-digits-half", "regression-vgg11-digits-half", "soft-filter-vgg11-digits-0.5",
-           "sss-vgg11-digits-zero", "random-vgg11-digits-half")
+           "thinet-vgg11-digits-half", "regression-vgg11-digits-half",
+           "soft-filter-vgg11-digits-0.5", "sss-vgg11-digits-zero", "random-vgg11-digits-half")
 
 
 @pytest.fixture(scope="module")

@@ -61,7 +61,7 @@ def test_every_recorded_trial_is_named_in_the_results(recorded):
 def test_studies_are_counted_by_their_verdicts():
     text = answer({"a": study(3), "b": study(-3), "c": study(0), "d": study(3, seeds=2)})
     assert "in 2 of 3 studies, worse in 1, and in 0 it is not decided" in text
-    assert "it depends on the study" in text
+    assert "depends on the study" in text
     assert "nowhere shown to be worth more" in answer({"a": study(3)})
     assert "against the paper" in answer({"b": study(-3)})
     assert "3 pairs or more" in answer({"d": study(3, seeds=1)})
@@ -79,11 +79,13 @@ def test_studies_whose_fine_tuned_networks_guess_are_not_counted():
 
 def test_each_way_to_train_inherited_weights_is_answered_by_itself():
     text = answer({"a": study(3, **{"lr-rewind": 0.95})})
-    first, second = text.split("Against LR rewinding")
+    first, second = text.split("\n\n")
     assert "in 1 of 1 study, worse in 0" in first
     assert "in 0 of 1 study, worse in 1" in second
-    assert "with that fine-tuning, the inherited weights are nowhere" in second
-    assert "With LR rewinding the inherited weights are worth more" in second
+    assert first.startswith("**Against the fine-tuning of 2019")
+    assert "are nowhere shown to be worth more" in first
+    assert second.startswith("**Against LR rewinding")
+    assert "the inherited weights are worth more" in second
     assert "LR rewinding" not in answer({"a": study(3)})
 
 

@@ -22,14 +22,14 @@ lab = start(10)
 # %% [markdown]
 # ## 1. One question, many methods
 #
-# Each pruning method of the series was studied in the same way: a slim VGG-11 on the digit scenes, six seeds, and four ways to train what is left. Two inherit weights:
+# Each method was studied in the same way: a slim VGG-11 on the digit scenes, six seeds, and four ways to train what is left. Two inherit weights:
 #
 # - *Fine-tuned*: a quarter of the epochs at the last learning rate, as in 2019.
 # - *LR rewinding*: the whole schedule once more (Renda et al., 2020).
 #
 # Two start from new weights: *Scratch-E*, for as many epochs as the large network had, and *Scratch-B*, for as much computation.
 #
-# *Random* removes filters by lot. It is the control for all the others. Lottery tickets are not in the list: their masks are those of weight-level pruning, so these four ways give the very same networks. What is new there, the ticket itself, is in [09 · Lottery ticket](09_lottery_ticket.ipynb).
+# *Random* removes filters by lot: the control for all others. Lottery tickets are not in the list, because their masks are those of weight level, and so these four networks too. The ticket itself is in [09](09_lottery_ticket.ipynb).
 
 # %%
 RECORDED = {
