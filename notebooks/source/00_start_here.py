@@ -193,11 +193,20 @@ lab.check(checks.halves_macs, half)
 # Try a ratio and read the diagnosis. A layer that keeps the share *s* of its filters, and whose input keeps the share *s* too, costs *s* times *s* of what it did.
 
 # %% [markdown]
-# ## 9. Where to go next
+# ## 9. Recall
 #
-# [02 · L1-norm](02_l1_norm.ipynb) opens up the method used here: what it measures, which layers can lose most, and what fine-tuning brings back.
+# 1. Which control did Liu et al. add to the usual three steps?
+# 2. What does a plan hold, and what does it leave out?
+# 3. Why does Scratch-B get more epochs than Scratch-E?
+# 4. Why are accuracies compared seed by seed?
+# 5. What is the difference between *equivalent* and *not decided*?
+
+# %% [markdown]
+# ## 10. Where to go next
 #
-# The series will hold a notebook on networks and their cost, one for each pruning method of the study, the lottery ticket, a closer look at scratch training against fine-tuning, weight distributions and architectures that pruning finds, fair budgets, figures for a paper, and your own model and data.
+# [01 · Networks and cost](01_networks_and_cost.ipynb) says what parameters, MACs and milliseconds count. [02 · L1-norm](02_l1_norm.ipynb) opens up the method used here, and 03 to 09 do so for the other methods of the study.
+#
+# [10 · Scratch or fine-tune](10_scratch_or_finetune.ipynb) puts them side by side, [13 · Fair budgets](13_fair_budgets.ipynb) turns the conclusion round and back, and [15 · Your own model and data](15_your_own_model_and_data.ipynb) asks the question of your own network. Words are explained in the [glossary](GLOSSARY.md).
 
 # %% [markdown]
 # ## References

@@ -82,11 +82,11 @@ class Watch(rl.Callback):
 
 
 # %% [markdown]
-# **Predict.** Half of the filters of each layer are zeroed before the first step, by the size of their random weights. In four epochs of training, which share of them will come back at least once?
+# **Predict.** Half of the filters of each layer are zeroed before the first step, by the size of their random weights. In three epochs of training, which share of them will come back at least once?
 
 # %%
 held = data.subset(2000, 300).hold_out(0.1)
-recipe, new = rl.Recipe(epochs=4, lr=0.05), rl.build_model("vgg11", width=0.125)
+recipe, new = rl.Recipe(epochs=3, lr=0.05), rl.build_model("vgg11", width=0.125)
 watch = Watch("from new weights")
 soft = rl.train(new, held, recipe, callbacks=[watch, *method.during(held)], progress=False)
 print(f"zero at the end: {int(watch.zero.sum())} of {len(watch.zero)} filters")
@@ -146,7 +146,7 @@ print(f"accuracy {large.test_accuracy:.1%} before, {restless.test_accuracy:.1%} 
 rl.figures.recovery(pd.DataFrame(watch.rows + again.rows))
 
 # %% [markdown]
-# **What you see.** About half of the filters that were zeroed never move, in both epochs the same number. Of the others more come back than are zeroed again. The accuracy falls towards guessing: half of each layer is zeroed at the end of every epoch, and other filters take the place of those that the network had learnt with.
+# **What you see.** Rather more than half of the zeroed filters never move, in both epochs as many. All others grow at once, and a part of them comes back, fewer in the second epoch than in the first. The accuracy falls to guessing: half of each layer is zeroed at the end of every epoch, and other filters take the place of those that the network had learnt with.
 
 # %% [markdown]
 # ## 5. Removing what is zero already

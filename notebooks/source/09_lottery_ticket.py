@@ -57,7 +57,7 @@ def in_rounds(initial, data, recipe, rounds, share):
 # %%
 # NBVAL_CHECK_OUTPUT
 data = rl.load_data("digits")
-tiny, short = data.subset(600, 100), rl.Recipe(epochs=2)
+tiny, short = data.subset(320, 100), rl.Recipe(epochs=2)
 first = rl.build_model("vgg11", width=0.0625)
 masks = in_rounds(first, tiny, short, rounds=3, share=0.2)
 trained = rl.train(first, tiny, short, progress=False).model
@@ -87,7 +87,7 @@ print(f"kept by both: {both / living:.1%} of the weights that the rounds keep")
 # **Predict.** A weight survives where it is large *after* training. How many of the survivors are among those that were largest before?
 
 # %%
-held, recipe = data.subset(2500, 500).hold_out(0.1), rl.Recipe(epochs=4, lr=0.05)
+held, recipe = data.subset(2000, 300).hold_out(0.1), rl.Recipe(epochs=4, lr=0.05)
 new = rl.build_model("vgg11", width=0.125)
 large = rl.train(new, held, recipe, progress=False)
 plan, early = (rl.pruners.Lottery(target=0.8).fit(model, held) for model in (large.model, new))

@@ -69,8 +69,8 @@ rl.figures.regimes(results)
 #
 # Is a mean difference larger than luck makes it? Two answers:
 #
-# - The **sign-flip test** asks nothing of the differences but this: if there were no effect, each could as well have had the other sign. With $n$ pairs there are $2^n$ ways to choose the signs. The p-value is the share of them whose mean is at least as far from zero as the observed one (Fisher, 1935).
-# - The **t interval** assumes that differences follow a normal law, and gives a range for the true mean: the mean plus and minus $t \cdot s/\sqrt{n}$, where $s$ is their standard deviation.
+# - The **sign-flip test** (Fisher, 1935) asks only this of the differences: without an effect each could as well have had the other sign. Of the $2^n$ ways to choose the signs of $n$ pairs, the p-value is the share whose mean is at least as far from zero as the observed one.
+# - The **t interval** assumes that differences follow a normal law. It is the mean plus and minus $t \cdot s/\sqrt{n}$, where $s$ is their standard deviation.
 #
 # **Predict.** In the toy below, five of six differences are above zero. Is that enough for a p below 0.05?
 
@@ -254,10 +254,10 @@ for against, family in {"Fine-tuned": against_finetune, "LR rewinding": against_
         print(f"{regime} minus {against}:", own["verdict"].value_counts().to_dict())
 
 # %% [markdown]
-# - **The paper's claim** is that new weights do as well as inherited ones. Against the fine-tuning of 2019 these studies agree as far as they decide anything: new weights are never worse, and with equal computation they are often better.
-# - **With a better recipe** it changes. Against LR rewinding Scratch-E is worse almost throughout. Only the longer Scratch-B keeps up, in the sense that nothing is shown either way.
+# - **The paper's claim** is that new weights do as well as inherited ones. Against the fine-tuning of 2019 these studies agree as far as they decide anything: new weights are nowhere shown to be worse, and with equal computation often to be better.
+# - **A better recipe** changes it. Against LR rewinding Scratch-E is worse almost throughout. Scratch-B keeps up only in the sense that nothing is shown either way.
 # - So the verdict of a pruning study is also one on its retraining. A weak recipe for one side makes the other look good.
-# - LR rewinding has a trained large network *and* a whole schedule behind it. Whether its lead comes from the weights or from all that training these figures cannot tell.
+# - LR rewinding has a large network *and* a whole schedule behind it. Whether the weights or all that training make its lead, these figures cannot tell.
 
 # %% [markdown]
 # ## 12. What this does not show

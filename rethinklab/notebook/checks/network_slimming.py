@@ -73,7 +73,7 @@ def reach(answer: Any, strength: float, rates: Sequence[float], steps: int,
            "Multiply four things: the strength, the steps of an epoch, the sum of the learning "
            "rates of all epochs, and what momentum makes of a push.")
     return (f"the penalty can move a scale by {full:.2f} in this run. Only where that is more than "
-            "the scale's own size can the penalty bring it to zero.")
+            "the scale's own size can the penalty by itself bring it to zero.")
 
 
 def each_layer(answer: Any) -> str:

@@ -14,7 +14,6 @@ from typing import Any
 import ipywidgets
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.image import imsave
-from traitlets import Unicode
 
 from rethinklab.errors import ConfigError, RethinkError
 from rethinklab.figures.style import PaperFigure, paper_style
@@ -23,6 +22,7 @@ DPI = 110  # of a picture on a screen
 REMEMBERED = 32  # pictures that come back without being drawn again
 LABEL, CONTROL = "8.5em", "34em"  # widths of a control's name, and of all of it
 LIVE = "application/vnd.jupyter.widget-view+json"
+Text: Any = type(ipywidgets.DOMWidget.tooltip)  # a string that the browser's side has too
 NAME = "Picture of the values chosen above; its caption follows"
 
 View = Callable[..., PaperFigure]
@@ -36,7 +36,7 @@ class Picture(ipywidgets.Image):
     Image has none, which makes it fail.
     """
 
-    description = Unicode("").tag(sync=True)
+    description = Text("").tag(sync=True)
 
 
 class Explorer:
