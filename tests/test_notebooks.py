@@ -311,6 +311,23 @@ def test_a_notebook_that_fails_is_left_as_it_was(tmp_path, capsys):
     assert main([]) == 2
 
 
+def test_prose_is_renewed_without_running_and_changed_code_is_told(tmp_path, capsys):
+    (tmp_path / "source").mkdir()
+    source = tmp_path / "source" / "00_small.py"
+    source.write_text("# %% [markdown]\n# # 00 · Small\n\n# %%\nprint(1)\n")
+    assert main([str(source)]) == 0
+    source.write_text("# %% [markdown]\n# # 00 · Mended\n\n# %%\nprint(1)\n")
+    assert main(["--prose", str(source)]) == 0
+    made = nbformat.read(tmp_path / "00_small.ipynb", as_version=4)
+    assert made.cells[0].source.startswith("# 00 · Mended")
+    assert made.cells[-1].outputs[0].text == "1\n"
+    before = (tmp_path / "00_small.ipynb").read_bytes()
+    source.write_text("# %% [markdown]\n# # 00 · Mended\n\n# %%\nprint(2)\n")
+    assert main(["--prose", str(source)]) == 1
+    assert "its code has changed" in capsys.readouterr().err
+    assert (tmp_path / "00_small.ipynb").read_bytes() == before
+
+
 def test_notebooks_show_the_results_that_are_recorded(notebook):
     shown = "\n".join(str(cell.outputs) for cell in code_cells(notebook))
     for name in re.findall(r'lab\.results\("([^"]+)"\)', str(notebook.cells)):

@@ -155,7 +155,7 @@ print(f"scales below 0.01: {int((scales < 0.01).sum())} of {len(scales)}, "
 print(f"agree to 1e-5: {bool((outputs(slimmed) - outputs(cut)).abs().max() < 1e-5)}")
 
 # %% [markdown]
-# **What you see.** Many scales are close to zero and none is zero. So a threshold has to say what is small enough, the cut changes the outputs, and fine-tuning has something to repair.
+# **What you see.** Some scales are close to zero by now, and none is zero. So a threshold has to say what is small enough, the cut changes the outputs, and fine-tuning has something to repair.
 
 # %% [markdown]
 # ## 4. Whole branches

@@ -174,7 +174,7 @@ pairs = rl.pairs_for(0.8, difference=0.0, sd=sd, margin=0.5)
 print(f"equivalence within 0.5 points, if there is no difference: {pairs} pairs")
 
 # %% [markdown]
-# **What you see.** Six pairs lie between the last lines: at this spread they find differences of more than two points and miss smaller ones more often than not. Half a point takes more than ten times as many pairs, and so does equivalence.
+# **What you see.** At this spread six pairs have that power only for differences of more than two points. Half a point takes more than ten times as many pairs, and so does equivalence.
 
 # %% [markdown]
 # ## 8. Many verdicts are one family
@@ -264,7 +264,7 @@ for against, family in {"Fine-tuned": against_finetune, "LR rewinding": against_
 #
 # - Rows are not independent (section 8), so rows that agree are fewer confirmations than they seem.
 # - One slim network, one data set of small images, twenty epochs. The published study trained large networks for 160.
-# - Equal epochs are not equal cost: LR rewinding rests on a trained large network *and* on a whole schedule of its own.
+# - Equal epochs are not equal cost. LR rewinding rests on a trained large network *and* on a whole schedule of its own.
 # - Methods are not ranked here. They differ in what is left, and the comparisons are within each method.
 # - A verdict of *not decided* says nothing about the size of the difference; its interval does.
 

@@ -129,7 +129,7 @@ ledger[["epochs", "train_images", "macs", "share"]].round(2)
 rl.figures.accuracy_budget(trained)
 
 # %% [markdown]
-# **What you see.** With the large network counted for both, fine-tuning is cheaper than Scratch-E. Without it, the pale mark, Scratch-E is the cheaper one by far. LR rewinding and Scratch-E cost the same in all: for equal money they are not equally good.
+# **What you see.** With the large network counted for both, fine-tuning is cheaper than Scratch-E. Where the architecture was known beforehand, the pale mark, Scratch-E is the cheaper one by far. Counted in all, LR rewinding and Scratch-E cost the same and do not end alike.
 
 # %% [markdown]
 # ## 6. Learning curves
@@ -142,7 +142,7 @@ shown = ["finetune", "finetune:1", "lr-rewind", "scratch-e", "scratch-b"]
 rl.figures.learning_curves(curves[curves["regime"].isin(shown)])
 
 # %% [markdown]
-# **What you see.** The large rate first costs accuracy: LR rewinding begins below fine-tuning, and passes it when the rate falls. New weights begin at chance and come near in a few epochs. Their curves overlap until the shorter schedule lowers its rate.
+# **What you see.** The large rate first costs accuracy: LR rewinding begins below fine-tuning, and passes it when the rate falls. New weights begin near chance and make up most of the way within ten epochs. Their curves overlap until the shorter schedule lowers its rate.
 
 # %% [markdown]
 # ## 7. Overturn it
@@ -166,7 +166,7 @@ families(of_2019)
 # %% [markdown]
 # ## 8. Restore it
 #
-# Is that a fair fight? LR rewinding spends a large network and a whole schedule of its own, and Scratch-E spends one schedule. Now the budget of the new weights grows instead: SX-A, Scratch-B and Scratch-B full.
+# Is that a fair fight? LR rewinding spends a large network and a whole schedule of its own. Scratch-E, if the architecture was known beforehand, spends one schedule. Now the budget of the new weights grows instead: SX-A, Scratch-B and Scratch-B full.
 #
 # **Predict.** Which budget is the first at which LR rewinding is no longer shown to be better?
 
@@ -211,7 +211,7 @@ widgets.budget_explorer(results)
 # ## 12. What this does not show
 #
 # - One method and one ratio. With half of the multiply-adds left, the budgets differ by little; at deep cuts they differ by far.
-# - Twenty epochs on small images. The large network is not far from its start, and longer training may close gaps.
+# - Twenty epochs on small images. Longer training may close gaps, or open them.
 # - Multiply-adds are not seconds: a small network on a large device is not faster in proportion.
 # - Rates were not tuned for each arm. `rethinklab run --tune` gives every arm as many trials on held-out training images.
 

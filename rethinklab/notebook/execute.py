@@ -1,6 +1,7 @@
 """Make and execute notebooks: `python -m rethinklab.notebook.execute notebooks/source/*.py`.
 
-A lesson's source becomes notebooks/NN_topic.ipynb; a notebook is executed in place.
+A lesson's source becomes notebooks/NN_topic.ipynb; a notebook is executed in place. With --prose
+the text of lessons whose code is unchanged is renewed, and nothing runs.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 
 from rethinklab.notebook.session import VARIABLE
 from rethinklab.notebook.source import make, read_lesson
-from rethinklab.notebook.stamp import KEY, stamp
+from rethinklab.notebook.stamp import KEY, stamp, stored_stamp
 
 TIMEOUT = 600  # seconds for one cell
 KEPT = ("tags", "slideshow", "nbgrader")
@@ -49,6 +50,26 @@ def execute(path: str | Path) -> float:
     return seconds
 
 
+def renew_prose(path: str | Path) -> bool:
+    """Put a lesson's text into its notebook, outputs kept; False, and nothing is written, where
+    the code is not that which made the outputs."""
+    import nbformat
+
+    path = Path(path)
+    place = path.parent.parent / f"{path.stem}.ipynb"
+    made, old = make(read_lesson(path), "public", path.stem), nbformat.read(place, as_version=4)
+    if stamp(made) != stored_stamp(old):
+        return False
+    ran = iter([cell for cell in old.cells if cell.cell_type == "code"])
+    for cell in made.cells:
+        if cell.cell_type == "code":
+            last = next(ran)
+            cell.outputs, cell.execution_count = last.outputs, last.execution_count
+    clean(made)
+    nbformat.write(made, place)
+    return True
+
+
 def clean(notebook: Any) -> None:
     """Keep of the metadata what opening the notebook needs, and add the stamp."""
     notebook.metadata = {
@@ -70,8 +91,14 @@ def main(paths: Sequence[str]) -> int:
     from nbclient.exceptions import CellExecutionError
 
     if not paths:
-        print("usage: python -m rethinklab.notebook.execute NOTEBOOK ...", file=sys.stderr)
+        print("usage: python -m rethinklab.notebook.execute [--prose] NOTEBOOK ...",
+              file=sys.stderr)
         return 2
+    if paths[0] == "--prose":
+        stale = [path for path in paths[1:] if not renew_prose(path)]
+        for path in stale:
+            print(f"{path}: its code has changed; execute it", file=sys.stderr)
+        return int(bool(stale))
     failed = 0
     for path in paths:
         try:
