@@ -277,6 +277,8 @@ def test_checks_are_shown_and_for_marking_they_raise(capsys):
     for answer in (1, 2, ...):
         lab.check(check, answer)
     assert capsys.readouterr().out == f"Right: it is one.\nNot yet: It is not one.\n{UNANSWERED}\n"
+    lab.check(lambda answer: answer(), lambda: 1 / 0)
+    assert "your code stopped with ZeroDivisionError" in capsys.readouterr().out
     strict = Session(0, "cached", ROOT, strict=True)
     strict.check(check, 1)
     for answer in (2, ...):

@@ -113,7 +113,7 @@ for name in ("finetune", "scratch-e", "scratch-b"):
     print(f"{regime.title:12} {regime.meaning}")
 
 # %% [markdown]
-# Scratch-B gets more epochs because each epoch of a small network costs less: large and small then spend the same computation.
+# Scratch-B gets more epochs because each epoch of a small network costs less: large and small then spend about the same computation.
 #
 # The study was run before, on VGG-16 cut by target A, with several seeds. In each seed all regimes share one large network and its plan, so their accuracies can be compared in pairs.
 #
@@ -131,14 +131,14 @@ rl.figures.regimes(results)
 # **What you see.** Each dot is one seed and each open mark a mean with its standard deviation; grey lines join the regimes of one seed, so what counts is whether the lines all rise or all fall, not whether the clouds overlap.
 
 # %% [markdown]
-# A mean difference alone decides nothing: with few seeds it can be luck. The verdict is one of four: *better*, *worse*, *equivalent* (the difference is shown to be smaller than a margin that was set before), or *not decided*. The two comparisons below were declared together, and each claim is held to a stricter bar for it (Holm's rule).
+# A mean difference alone decides nothing: with few seeds it can be luck. The verdict is one of four: *better*, *worse*, *equivalent* (the difference is shown to be smaller than a margin that was set before), or *not decided*. The two comparisons below were declared together, so their claims are held to a stricter bar (Holm's rule).
 
 # %%
 for verdict in results.verdicts():
     print(verdict, end="\n\n")
 
 # %% [markdown]
-# **What you see.** Both scratch regimes are higher than fine-tuning in every seed. For Scratch-B that is just enough for *better*; for Scratch-E, whose interval holds zero, it is *not decided*. With two comparisons in one family each has to clear a higher bar than its own interval shows. The verdict says how many pairs would be enough.
+# **What you see.** Both scratch regimes are higher than fine-tuning in every seed. For Scratch-B that is just enough for *better*; for Scratch-E, whose interval holds zero, it is *not decided*. With two comparisons in one family the bar is higher than a single interval shows. The verdict says how many pairs would show a true difference of a given size four times out of five.
 
 # %% [markdown]
 # ## 7. What this does not show
@@ -165,7 +165,7 @@ lab.check(checks.mean_difference, difference, results)
 # The two series have the seed as their index, so pandas subtracts seed from seed.
 
 # %% [markdown]
-# **Exercise 2.** *Easy, 5 minutes.* Target A gives VGG-16 fewer FLOPs. The published study trained the large network for 160 epochs. How many does Scratch-B get? Replace the dots with a number or an expression.
+# **Exercise 2.** *Easy, 5 minutes.* Target A gives VGG-16 fewer FLOPs (operations; a multiply-add counts as two). The published study trained the large network for 160 epochs. How many does Scratch-B get? Replace the dots with a number or an expression.
 
 # %% exercise="scratch_b_epochs" points=1
 ### BEGIN SOLUTION

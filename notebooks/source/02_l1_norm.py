@@ -80,7 +80,7 @@ print(figure.caption)
 figure
 
 # %% [markdown]
-# **What you see.** The scores fall without a step, and in the later layers they hardly differ: the filters just above and just below the cut are nearly alike, so the ranking says little about which of the two to keep.
+# **What you see.** In most layers the scores fall without a clear step, and in the later ones they hardly differ: the filters just above and just below the cut are nearly alike, so the ranking says little about which of the two to keep.
 
 # %% [markdown]
 # ## 3. How much can each layer lose?
@@ -176,7 +176,7 @@ for name, model in small.items():
     print(f"{name:12} {trained.test_accuracy:.1%}, epochs: {budget.epochs}")
 
 # %% [markdown]
-# **What you see.** A short fine-tuning wins back much of what the cut destroyed. Whether it beats the scratch run cannot be said from this cell: it shows one seed, few images and unequal budgets, and with some more training images (`subset(4000, 500)` in section 2) the order can turn round. That takes a study.
+# **What you see.** A short fine-tuning wins back much of what the cut destroyed. Whether it beats the scratch run cannot be said from this cell: it shows one seed, few images and unequal budgets. That takes a study.
 
 # %% [markdown]
 # ## 6. The recorded study
@@ -243,7 +243,7 @@ lab.check(checks.parameters_removed, removed)
 # ```
 
 # %% [markdown]
-# **Exercise 3.** *Medium, 15 minutes.* Is it the criterion that does the work? Write the opposite one: a pruner that removes the filters with the *largest* L1-norm. The channels with the lowest scores are the ones that go.
+# **Exercise 3.** *Medium, 15 minutes.* Is it the criterion that does the work? Write the opposite one: a pruner that removes the filters with the *largest* L1-norm. `score` gets a convolution and gives one number for each filter, as a tensor; the channels with the lowest scores are the ones that go.
 
 # %% exercise="largest_go" points=2
 class LargestGo(rl.pruners.ChannelPruner):

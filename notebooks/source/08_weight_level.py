@@ -8,7 +8,7 @@
 # >
 # > **You need** [02 · L1-norm](02_l1_norm.ipynb) and a rough idea of momentum.
 # >
-# > **Time** about 35 minutes of reading; the computing takes less than 10 seconds on two CPU cores.
+# > **Time** about 35 minutes of reading; the computing takes less than 15 seconds on two CPU cores.
 
 # %%
 import torch
@@ -82,7 +82,7 @@ print("gradients masked:              ", moved(True, False))
 print("gradients masked, new momentum:", moved(True, True))
 
 # %% [markdown]
-# **What you see.** Masking the gradient is not enough while the optimiser remembers. With a new one the zeros stay: a weight at zero has no gradient, no momentum and nothing to decay. The package masks gradients, begins with a new optimiser, and sets masked weights back after each step as well. `plan.callbacks()` gives the callback that does it.
+# **What you see.** Masking the gradient is not enough while the optimiser remembers. With a new one the zeros stay: a masked weight has no gradient, no momentum and nothing to decay. The package masks gradients, begins with a new optimiser, and sets masked weights back after each step as well. `plan.callbacks()` gives the callback that does it.
 
 # %% [markdown]
 # ## 3. Which weights go

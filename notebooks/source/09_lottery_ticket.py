@@ -8,7 +8,7 @@
 # >
 # > **You need** [08 · Weight level](08_weight_level.ipynb).
 # >
-# > **Time** about 40 minutes of reading; the computing takes less than 10 seconds on two CPU cores.
+# > **Time** about 40 minutes of reading; the computing takes less than 15 seconds on two CPU cores.
 
 # %%
 import pandas as pd
@@ -159,12 +159,12 @@ for verdict in results.verdicts():
         print(verdict, end="\n\n")
 
 # %% [markdown]
-# **What you see.** The ticket lies above Scratch-E in every seed, and is shown to be better. Against Scratch-B, which has more epochs, no difference is shown. At equal epochs the first weights are worth something here; longer training from new ones makes up for it.
+# **What you see.** The ticket lies above Scratch-E in every seed, and is shown to be better. Against Scratch-B, which has more epochs, no difference is shown. At equal epochs the first weights, or weights of their sizes, are worth something here; longer training from new ones makes up for it.
 
 # %% [markdown]
 # ## 6. Large and small learning rates
 #
-# Liu et al. (2019) found tickets to help at a small learning rate only. At the large one, which gives the better networks, random weights did as well (their Figure 7). Six recorded studies of VGG-16 repeat the one-shot panel with small networks, few epochs and two seeds. The rates in their names are those of the paper; the rates that were used stand in the table.
+# Liu et al. (2019) found tickets to help at a small learning rate only. At the large one, which gives the better networks, random weights did as well (their Figure 7). Six recorded studies of VGG-16 repeat the one-shot panel with small networks, few epochs and two seeds. The rates in their names are those of the paper; those that were used stand in the figure.
 #
 # **Predict.** Four lines: ticket and random weights, at both rates. Which two will be close together?
 
@@ -189,7 +189,7 @@ for study in studies:
 # ## 7. What this does not show
 #
 # - That the ticket's *values* matter. The control differs in the size of its weights (section 3), and only a control of the same sizes could tell.
-# - That tickets help at large learning rates in general. These runs are short, and a ticket's head start weighs more in a short run. Long training is where the paper found the difference to vanish.
+# - That tickets help at large learning rates in general. These runs are short, and a head start may weigh more in a short run. The paper found the difference to vanish in long training.
 # - What rounds are worth. The recorded studies are one-shot.
 # - What a ticket saves. The large network has to be trained to find it.
 

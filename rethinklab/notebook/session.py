@@ -112,6 +112,10 @@ class Session:
             if self.strict:
                 raise
             print(f"Not yet: {diagnosis}")
+        except Exception as error:  # of the reader's code, which the check has run
+            if self.strict:
+                raise
+            print(f"Not yet: your code stopped with {type(error).__name__}: {error}")
 
     @property
     def store(self) -> Path:

@@ -54,7 +54,8 @@ def close(a: float, b: float) -> bool:
 
 def kind(answer: Any) -> str:
     """What an answer is, in words."""
-    return f"a {type(answer).__name__}" if not isinstance(answer, type) else "a class"
+    return ("a class" if isinstance(answer, type)
+            else f"an object of the class {type(answer).__name__}")
 
 
 def _is_stub(answer: Any) -> bool:
