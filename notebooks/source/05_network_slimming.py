@@ -186,7 +186,7 @@ same = torch.allclose(thin.silence(residual).eval()(images), small(images), atol
 print("same as setting the channels to zero:", same)
 
 # %% [markdown]
-# **What you see.** The first convolution reads a selection of the stream, the two inner widths shrink, and the last convolution still gives the whole stream. Networks with dense connections are pruned in the same way: all their layers read selections, and none gives less.
+# **What you see.** The first convolution reads a selection of the stream, the two inner widths shrink, and the last convolution still gives the whole stream. Networks with dense connections are pruned in the same way: every layer but the first reads a selection, and none gives fewer channels.
 
 # %% [markdown]
 # ## 6. The recorded study

@@ -306,7 +306,7 @@ print("left on disk:", os.path.exists(temporary.name))
 # 3. Choices were made on held-out training images, with equal effort for each side.
 # 4. Scratch draws its weights by the rule of the large network.
 # 5. Budgets are named: Scratch-E, Scratch-B, or what fine-tuning was given.
-# 6. A control was run: random filters, one ratio for all layers.
+# 6. A control was run, such as random filters.
 # 7. Pairs share seed and data order; n and interval are reported.
 # 8. *Not decided* is reported as such, and not as *no difference*.
 # 9. The claim names network, data, ratio and method, and no more.

@@ -36,7 +36,7 @@ SCALES = {
 }
 QUICK = {"dataset": "digits", "images": 600, "width": 0.0625, "seeds": 2}  # a study in seconds
 QUICK_RECIPE = {"epochs": 2, "batch_size": 32}
-STRENGTHS = {"sss": 0.55, "slimming": 0.01}  # so that so short a training drives scales to zero
+STRENGTHS = {"sss": 0.15, "slimming": 0.01}  # so that so short a training drives scales to zero
 KEPT = ("model", "model_options", "method", "method_options", "target", "regimes")
 QUEUE = Path("data", "results", "queue.toml")
 
@@ -146,6 +146,8 @@ def counterpart(entry: Entry, scale: str) -> Study:
         given |= QUICK
         changes = dict(QUICK_RECIPE)
         method = options.get("of", settings.get("method", "l1"))
+        if method == "sss":
+            changes["batch_size"] = 16  # more steps, each of which thresholds
         if method in STRENGTHS and not preset:
             strength = {"strength": STRENGTHS[method]}
             options = ({**options, "options": strength} if "of" in options
