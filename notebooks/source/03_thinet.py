@@ -24,7 +24,8 @@ lab = start(3)
 # L1-norm looks at the weights of a filter. ThiNet (Luo et al., 2017) looks at what the *next* layer makes of the filter's channel. One output value of a convolution, before the bias, is a sum over its input channels:
 #
 # $$y_i = \sum_c x_{ic}, \qquad x_{ic} = \text{kernel} \cdot \text{patch of channel } c.$$
-#
+
+# %% [markdown]
 # The number $x_{ic}$ is the *contribution* of channel $c$ to output $i$. If the contributions of a set $T$ of channels add up to nearly zero in every output, the layer can do without $T$. So ThiNet takes some sample outputs and looks for the set of the wanted size with the smallest $\sum_i (\sum_{c \in T} x_{ic})^2$.
 
 # %% [markdown]

@@ -25,7 +25,8 @@ lab = start(4)
 #
 # 1. **Choose.** Give every channel a coefficient $\beta_c$, and find those that minimise $\frac{1}{2m} \lVert Y - \sum_c \beta_c X_c W_c^\top \rVert^2 + \lambda \sum_c |\beta_c|$, where $m$ is the number of values in $Y$. This is a *LASSO*: its penalty makes some coefficients exactly zero. Raise $\lambda$ until few enough are left.
 # 2. **Refit.** Keep those channels, and find *new weights* for them by least squares.
-#
+
+# %% [markdown]
 # ThiNet gives each kept channel one factor. Step 2 gives each kept channel and filter nine new weights.
 
 # %% [markdown]
