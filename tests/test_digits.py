@@ -71,3 +71,13 @@ def test_fingerprint_sees_pixels_labels_and_augmentation(small):
                replace(small, train=rl.Images(small.train.pixels, small.train.labels.flip(0))),
                replace(small, flip=True), replace(small, pad=0)]
     assert len({small.fingerprint, *(data.fingerprint for data in changed)}) == 5
+
+
+def test_a_load_gives_copies_that_later_loads_do_not_see():
+    first = rl.load_data("digits")
+    before = first.train.pixels.clone()
+    first.train.pixels.zero_()
+    first.test.labels.zero_()
+    second = rl.load_data("digits")
+    assert torch.equal(second.train.pixels, before)
+    assert second.test.labels.any()

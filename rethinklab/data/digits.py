@@ -10,6 +10,7 @@ frozen, so that the same bytes come out on every machine.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,17 @@ Ints = NDArray[np.int32]
 
 
 def load(**options: Any) -> ImageData:
-    """The digits task: 10,000 training and 2,000 test images, 3x32x32, 10 classes."""
+    """The digits task: 10,000 training and 2,000 test images, 3x32x32, 10 classes. Scenes are
+    composed once in a process; every call gives copies of its own."""
+    train, test = (Images(part.pixels.clone(), part.labels.clone()) for part in _composed())
+    mean, std = channel_statistics(train.pixels)
+    return ImageData("digits", train, test, tuple(str(d) for d in range(10)), mean, std,
+                     pad=2, flip=False)
+
+
+@lru_cache(maxsize=1)
+def _composed() -> tuple[Images, Images]:
+    """The training and the test scenes."""
     from sklearn.datasets import load_digits
 
     source = load_digits()
@@ -38,9 +49,7 @@ def load(**options: Any) -> ImageData:
     train_ids, test_ids = _disjoint_sources(source.target)
     train = _scenes(glyphs, source.target, train_ids, TRAIN_SCENES, RandomState(20190506))
     test = _scenes(glyphs, source.target, test_ids, TEST_SCENES, RandomState(20190507))
-    mean, std = channel_statistics(train.pixels)
-    return ImageData("digits", train, test, tuple(str(d) for d in range(10)), mean, std,
-                     pad=2, flip=False)
+    return train, test
 
 
 def _disjoint_sources(labels: NDArray[np.int_]) -> tuple[Ints, Ints]:
