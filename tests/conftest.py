@@ -6,7 +6,6 @@ import hypothesis
 import pytest
 import torch
 from small_networks import RECIPE, Chain, slim
-from torch import nn
 
 import rethinklab as rl
 
@@ -40,18 +39,6 @@ def small(digits):
 @pytest.fixture
 def tiny_vgg():
     return rl.build_model("vgg11", width=0.0625, seed=3)
-
-
-def scramble_statistics(model: nn.Module, seed: int = 0) -> nn.Module:
-    """Normalisations as after training: shifts and scales that are not 0 and 1."""
-    draws = torch.Generator().manual_seed(seed)
-    for module in model.modules():
-        if isinstance(module, (nn.BatchNorm2d, nn.BatchNorm1d)):
-            module.running_mean.normal_(0, 0.1, generator=draws)
-            module.running_var.uniform_(0.5, 2, generator=draws)
-            nn.init.uniform_(module.weight, 0.5, 1.5, generator=draws)
-            nn.init.normal_(module.bias, 0, 0.3, generator=draws)
-    return model
 
 
 @pytest.fixture(scope="module")

@@ -90,3 +90,15 @@ def relative_error(model, plan, images):
     wanted = deepcopy(model).eval()(images)
     return float((plan.apply(model).eval()(images) - wanted).square().sum()
                  / wanted.square().sum())
+
+
+def scramble_statistics(model: nn.Module, seed: int = 0) -> nn.Module:
+    """Normalisations as after training: shifts and scales that are not 0 and 1."""
+    draws = torch.Generator().manual_seed(seed)
+    for module in model.modules():
+        if isinstance(module, (nn.BatchNorm2d, nn.BatchNorm1d)):
+            module.running_mean.normal_(0, 0.1, generator=draws)
+            module.running_var.uniform_(0.5, 2, generator=draws)
+            nn.init.uniform_(module.weight, 0.5, 1.5, generator=draws)
+            nn.init.normal_(module.bias, 0, 0.3, generator=draws)
+    return model

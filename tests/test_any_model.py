@@ -7,7 +7,7 @@ from functools import lru_cache
 import pytest
 import torch
 import torchvision
-from conftest import scramble_statistics
+from small_networks import scramble_statistics
 from test_surgery import ConcatAndResidual
 from torch import nn
 from torchvision.models.convnext import CNBlockConfig

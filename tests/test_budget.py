@@ -8,9 +8,9 @@ from functools import lru_cache
 import pytest
 import torch
 import torchvision
-from conftest import scramble_statistics
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_networks import scramble_statistics
 from test_surgery import ConcatAndResidual
 
 import rethinklab as rl

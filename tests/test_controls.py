@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from conftest import scramble_statistics
+from small_networks import scramble_statistics
 
 import rethinklab as rl
 from rethinklab.errors import ConfigError, PlanError

@@ -8,9 +8,9 @@ import json
 
 import pytest
 import torch
-from conftest import scramble_statistics
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_networks import scramble_statistics
 
 import rethinklab as rl
 from rethinklab.errors import ConfigError, PlanError

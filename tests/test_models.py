@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 import torchvision
-from conftest import scramble_statistics
+from small_networks import scramble_statistics
 from torch import nn
 from torch.nn import functional as F
 

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 import torchvision
-from conftest import scramble_statistics
 from sklearn.linear_model import Lasso
 from small_networks import (
     TwoReaders,
     images_to_test,
     reconstructed,
     relative_error,
+    scramble_statistics,
 )
 from torch import nn
 from torch.nn.functional import unfold

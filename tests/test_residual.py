@@ -7,7 +7,7 @@ from copy import deepcopy
 import pytest
 import torch
 import torchvision
-from conftest import scramble_statistics
+from small_networks import scramble_statistics
 from torch import nn
 
 import rethinklab as rl

@@ -6,10 +6,9 @@ from copy import deepcopy
 
 import pytest
 import torch
-from conftest import scramble_statistics
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_networks import slim
+from small_networks import scramble_statistics, slim
 from torch import nn
 
 import rethinklab as rl

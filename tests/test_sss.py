@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from conftest import scramble_statistics
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_networks import scramble_statistics
 from torch import nn
 
 import rethinklab as rl

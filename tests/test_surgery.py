@@ -7,7 +7,7 @@ import random
 import pytest
 import torch
 import torchvision
-from conftest import scramble_statistics
+from small_networks import scramble_statistics
 from torch import nn
 
 import rethinklab as rl

@@ -9,8 +9,14 @@ import numpy as np
 import pytest
 import torch
 import torchvision
-from conftest import scramble_statistics
-from small_networks import RECIPE, TwoReaders, images_to_test, reconstructed, relative_error
+from small_networks import (
+    RECIPE,
+    TwoReaders,
+    images_to_test,
+    reconstructed,
+    relative_error,
+    scramble_statistics,
+)
 from torch import nn
 from torch.nn.functional import conv2d
 

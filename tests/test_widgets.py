@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 import torch
 from matplotlib.collections import LineCollection
+from small_networks import scramble_statistics
 from torch import nn
 
 import rethinklab as rl
-from conftest import scramble_statistics
 from rethinklab.analysis.architectures import stage_table
 from rethinklab.analysis.weights import conv_weights
 from rethinklab.errors import ConfigError
