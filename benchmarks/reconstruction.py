@@ -17,6 +17,7 @@ from torch import Tensor, nn
 import rethinklab as rl
 from rethinklab.data.batches import plain_batches
 from rethinklab.pruners.graph import survey
+from rethinklab.pruners.reconstruction import layer_error
 from rethinklab.pruners.thinet import readers_of
 
 METHODS = ("random", "l1", "thinet", "regression")
@@ -26,20 +27,6 @@ METHODS = ("random", "l1", "thinet", "regression")
 def outputs(model: nn.Module, data: rl.ImageData) -> Tensor:
     model.eval()
     return torch.cat([model(images) for images, _ in plain_batches(data, data.test)])
-
-
-def next_layer_error(large: nn.Module, plan: rl.Plan, data: rl.ImageData, reader: str) -> float:
-    """Relative squared error of the outputs of the layer `reader`."""
-    seen = []
-    for model in (large, plan.apply(large)):
-        layer = model.get_submodule(reader)
-        values: list[Tensor] = []
-        hook = layer.register_forward_hook(lambda _, __, out, kept=values: kept.append(out))
-        outputs(model, data)
-        hook.remove()
-        seen.append(torch.cat(values).double())
-    exact, found = seen
-    return float((found - exact).square().sum() / exact.square().sum())
 
 
 def main() -> None:
@@ -53,6 +40,7 @@ def main() -> None:
     large = rl.train(rl.build_model(options.model, width=options.width), data,
                      rl.Recipe(epochs=options.epochs, lr=0.05), device="cpu")
     exact = outputs(large.model, data)
+    images = torch.cat([images for images, _ in plain_batches(data, data.test)])
     print(f"{options.model}, width {options.width:g}, digits, {options.epochs} epochs: "
           f"{large.test_accuracy:.1%} unpruned")
     layers = survey(large.model, data.input_shape).prunable
@@ -64,7 +52,8 @@ def main() -> None:
             alone = []
             for name in layers:
                 plan = rl.make_pruner(method, {name: ratio}).fit(large.model, data)
-                alone.append(next_layer_error(large.model, plan, data, readers[name][0].name))
+                alone.append(layer_error(large.model, plan.apply(large.model),
+                                         readers[name][0].name, images))
             small = rl.make_pruner(method, ratio).fit(large.model, data).apply(large.model)
             error = (outputs(small, data) - exact).square().sum() / exact.square().sum()
             cells.append(f"{sum(alone) / len(alone):10.3f}{float(error):9.3f}"

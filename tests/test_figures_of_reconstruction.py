@@ -4,12 +4,15 @@ from types import SimpleNamespace
 
 import pandas as pd
 import pytest
+import torch
 from figure_checks import problems
 
 import rethinklab as rl
+from rethinklab.data.batches import plain_batches
 from rethinklab.errors import ConfigError
 from rethinklab.figures.kept import kept_table
 from rethinklab.figures.layer_errors import method_looks
+from rethinklab.pruners.reconstruction import layer_error
 
 SHAPE = SimpleNamespace(input_shape=(3, 32, 32))
 METHODS = {"l1": rl.pruners.L1Norm, "random": rl.pruners.RandomChoice}
@@ -106,3 +109,31 @@ def test_a_method_looks_the_same_in_every_figure():
     few, many = method_looks(["thinet"]), method_looks(["random", "apart", "thinet"])
     assert few["thinet"] == many["thinet"]
     assert many["apart"]["color"] != many["thinet"]["color"]
+
+
+def test_the_error_of_a_layer_is_its_definition(model, plans, small):
+    images = torch.cat([images for images, _ in plain_batches(small, small.test)])[:20]
+    model.train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    pruned = plans["l1"].apply(model)
+    found = layer_error(model, pruned, "features.4", images)  # reads features.0, is not cut
+    inputs = [network.eval().features[:4](images) for network in (model, pruned)]
+    exact, other = (torch.nn.functional.conv2d(x, network.features[4].weight,
+                                               network.features[4].bias, padding=1)
+                    for x, network in zip(inputs, (model, pruned), strict=True))
+    wanted = (other - exact).double().square().sum() / exact.double().square().sum()
+    assert 0 < found == pytest.approx(wanted.item(), rel=1e-5)
+    assert layer_error(model, model, "features.4", images) == 0
+    kept = plans["l1"].keep["features.0"]
+    assert layer_error(model, pruned, "features.0", images, kept) == pytest.approx(0, abs=1e-12)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_the_error_of_a_layer_leaves_the_mode_of_every_part(model, plans, small):
+    images = next(plain_batches(small, small.test))[0][:4]
+    model.train()
+    model.features[1].eval()  # a frozen normalisation
+    layer_error(model, plans["l1"].apply(model), "features.4", images)
+    assert model.training
+    assert not model.features[1].training
+    model.train()

@@ -8,7 +8,7 @@ from check_cases import right, unanswered, wrong
 from rethinklab.experiments.results import Results
 from rethinklab.models import build_model
 from rethinklab.notebook.checks import l1_norm, start_here
-from rethinklab.notebook.checks.common import answered
+from rethinklab.notebook.checks.common import Unanswered, answered, returned
 from rethinklab.pruners import ChannelPruner, L1Norm
 
 SCAN = pd.DataFrame([("a", 0.5, 0.2), ("a", 0.75, 0.2), ("b", 0.5, 0.6), ("b", 0.75, 0.5),
@@ -119,7 +119,10 @@ def test_parameters_removed(vgg16):
     wrong("next convolution is missing", l1_norm.parameters_removed, 32 * 3 * 9 + 64)
     wrong("normalisation is missing", l1_norm.parameters_removed, 32 * 3 * 9 + 64 * 32 * 9)
     wrong("two values", l1_norm.parameters_removed, 32 * 3 * 9 + 32 + 64 * 32 * 9)
+    wrong("64 filters", l1_norm.parameters_removed, 32 * 3 * 9 + 2 * 32 + 32 * 32 * 9)
     wrong("three parts", l1_norm.parameters_removed, 1)
+    same = 8 * 3 * 9 + 2 * 8 + 8 * 8 * 9
+    right(l1_norm.parameters_removed, same, 8, 3, 8)
 
 
 def pruner(function):
@@ -139,3 +142,19 @@ def test_largest_go():
     wrong("absolute value is missing", check, pruner(lambda w: -w.flatten(1).sum(1)))
     wrong("not the reverse", check, pruner(lambda w: torch.arange(len(w))))
     wrong("must be the class", check, pruner(torch.sum)(0.5))
+    wrong("a tensor, not an object of the class list", check,
+          pruner(lambda w: (-w.abs().flatten(1).sum(1)).tolist()))
+    unanswered(check, pruner(lambda w: None))
+
+
+def test_a_forgotten_return_is_told_as_one():
+    class Forgot(ChannelPruner):
+        def score(self, layer):
+            self.scores = -layer.weight.abs().flatten(1).sum(1)
+
+    with pytest.raises(Unanswered, match=r"gives back nothing.*end it with return"):
+        l1_norm.largest_go(Forgot)
+    for empty in (None, ...):
+        with pytest.raises(Unanswered, match="gives back nothing"):
+            returned(empty)
+    assert returned(0) == 0

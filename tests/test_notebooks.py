@@ -13,6 +13,7 @@ import rethinklab as rl
 from rethinklab.errors import ConfigError
 from rethinklab.experiments.queue import load_queue
 from rethinklab.experiments.results import Results
+from rethinklab.figures.style import say_scale
 from rethinklab.notebook import SCALES, start
 from rethinklab.notebook.checks.common import UNANSWERED, Wrong, answered, demand
 from rethinklab.notebook.display import picture, show_figures
@@ -171,6 +172,14 @@ def test_pictures_have_alternative_text(notebook):
         for output in cell.outputs:
             if "image/png" in output.get("data", {}):
                 assert len(output.metadata["image/png"]["alt"]) > 20
+
+
+def test_pictures_name_the_scale_of_what_they_show(notebook):
+    for cell in code_cells(notebook):
+        for output in cell.outputs:
+            if "image/png" in output.get("data", {}):
+                note = output.metadata["image/png"]["note"]
+                assert re.search(r"\b(Quick|Classroom|Paper) scale;|\bscale cached\.", note), note
 
 
 def test_relative_links_resolve(path, notebook):
@@ -357,5 +366,21 @@ def test_figures_appear_as_png_of_their_own_size_with_alternative_text():
     assert content == picture(figure)[0]
     width = int.from_bytes(content[16:20], "big")  # of a PNG's header
     assert width == round(5.5 * figure.dpi)
-    assert metadata == {"alt": figure.caption}
+    assert metadata == {"alt": figure.caption, "note": figure.note}
     assert not show_figures()  # there is no notebook here
+
+
+def test_figures_without_a_scale_of_their_own_say_that_of_the_notebook():
+    results = Session(0, "cached", ROOT).results("l1-vgg16-digits-quick")
+    plan = rl.pruners.L1Norm(target=0.5).fit(rl.build_model("vgg11", width=0.0625, seed=0),
+                                             rl.load_data("digits").subset(20, 20))
+    say_scale("Run in this notebook, scale quick.")
+    try:
+        assert rl.figures.regimes(results).note == results.label
+        figure = rl.figures.widths(plan)
+    finally:
+        say_scale("")
+    assert figure.note.endswith(". Run in this notebook, scale quick.")
+    foot = " ".join(text.get_text().replace("\n", " ") for text in figure.texts)
+    assert figure.note in foot
+    assert "scale" not in rl.figures.widths(plan).note

@@ -154,6 +154,7 @@ def test_static_copy_has_picture_and_alternative_text(explorer):
     data, about = explorer._repr_mimebundle_()
     assert set(data) == {"text/plain", "image/png", LIVE}
     assert data["text/plain"] == about["image/png"]["alt"] == explorer.caption
+    assert about["image/png"]["note"] == explorer.note
     output = nbformat.v4.new_output("execute_result", data, execution_count=1, metadata=about)
     cell = nbformat.v4.new_code_cell("explorer", execution_count=1, outputs=[output])
     notebook = nbformat.v4.new_notebook(cells=[cell])

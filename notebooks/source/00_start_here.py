@@ -151,6 +151,9 @@ for verdict in results.verdicts():
 # %% [markdown]
 # ## 8. Exercises
 #
+# The answers use names from the cells above, so run those first. Write in place of the dots, run the cell, then run the check below it.
+
+# %% [markdown]
 # **Exercise 1.** *Easy, 5 minutes.* Compute the mean of Scratch-B minus Fine-tuned over the seeds, in percentage points. `results.accuracies(regime)` gives the accuracies by seed.
 
 # %% exercise="mean_difference" points=1

@@ -271,6 +271,9 @@ rl.figures.accuracy_budget(results)
 # %% [markdown]
 # ## 10. Exercises
 #
+# The answers use names from the cells above, so run those first. Write in place of the dots, run the cell, then run the check below it.
+
+# %% [markdown]
 # **Exercise 1.** *Easy, 5 minutes.* A convolution has 64 filters of 3x3 over 32 input channels, without bias, and puts out maps of 16x16. How many MACs does it do for one image?
 
 # %% exercise="conv_macs" points=1

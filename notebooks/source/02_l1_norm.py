@@ -127,7 +127,7 @@ widgets.channel_pictures(large.model, halved, held)
 # %% [markdown]
 # ## 4. From a scan to a target
 #
-# For the fully trained VGG-16 on CIFAR-10, Li et al. found the first layer and the last six to be insensitive, and halved those: *target A*.
+# A *target* says how much goes of which layer: one ratio for all, ratios by layer, or the name of a published choice. For the fully trained VGG-16 on CIFAR-10, Li et al. found the first layer and the last six to be insensitive, and halved those; the tables call this target A.
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -144,7 +144,7 @@ rl.figures.widths(plan_a)
 # %% [markdown]
 # **What you see.** Target A leaves the middle of the network alone and halves its ends.
 #
-# Our slim network has a scan of its own, so it gets a target of its own: half of the filters of the four layers that stand it best.
+# Our slim network has a scan of its own, so it gets ratios of its own: half of the filters of the four layers that stand it best.
 #
 # **Predict.** By itself, each of these four costs less than the cut of any other layer would. What will they cost together?
 
@@ -162,7 +162,7 @@ print(f"MACs: {plan.after.macs / plan.before.macs:.1%} left")
 # %% [markdown]
 # ## 5. After the cut: fine-tune, or start anew
 #
-# Fine-tuning continues from the inherited weights for a quarter of the epochs at the lowest learning rate. Scratch-E trains new weights with the recipe of the large network.
+# Fine-tuning continues from the inherited weights for a quarter of the epochs (rounded to a whole number) at the lowest learning rate. Scratch-E trains new weights with the recipe of the large network.
 #
 # **Predict.** Order these four by accuracy: unpruned, just pruned, fine-tuned, Scratch-E.
 
@@ -206,16 +206,19 @@ rl.figures.regimes(results)
 # %% [markdown]
 # ## 8. Exercises
 #
-# **Exercise 1.** *Easy, 5 minutes.* Which layer is the most sensitive one at a ratio of 0.75? Give its name as it stands in `scan`.
+# The answers use names from the cells above, so run those first. Write in place of the dots, run the cell, then run the check below it.
+
+# %% [markdown]
+# **Exercise 1.** *Easy, 5 minutes.* Which layer is the most sensitive one at a ratio of 0.5? Give its name as it stands in `scan`, a table with the columns `layer`, `ratio` and `accuracy`; the caption in section 3 speaks of another ratio.
 
 # %% exercise="most_sensitive" points=1
 ### BEGIN SOLUTION
-rows = scan[scan["ratio"] == 0.75].set_index("layer")
+rows = scan[scan["ratio"] == 0.5].set_index("layer")
 layer = rows["accuracy"].idxmin()
 ### END SOLUTION
 
 # %% check="most_sensitive"
-lab.check(checks.most_sensitive, layer, scan, ratio=0.75)
+lab.check(checks.most_sensitive, layer, scan, ratio=0.5)
 
 # %% [markdown] hint="most_sensitive"
 # Keep the rows of that ratio only. The most sensitive layer is the one that leaves the lowest accuracy.

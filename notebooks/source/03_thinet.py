@@ -15,6 +15,7 @@ import torch
 import rethinklab as rl
 from rethinklab.notebook import start
 from rethinklab.notebook.checks import thinet as checks
+from rethinklab.pruners.reconstruction import layer_error
 
 lab = start(3)
 
@@ -181,19 +182,13 @@ figure
 # **Predict.** By what factor will ThiNet's error be smaller than that of random filters?
 
 # %%
-large.model.eval()
 images = next(rl.data.batches.plain_batches(held, held.test))[0][:100]  # held-out images
 reads = rl.pruners.thinet.readers_of(large.model, held.input_shape, plans["l1"].keep)
 
 
 def lost(method, layer):
     plan = rl.make_pruner(method, {layer: 0.5}).fit(large.model, held)
-    outputs = []
-    for model in (large.model, plan.apply(large.model)):
-        rl.pruners.thinet.watch(model, images, reads[layer][0].name,
-                                lambda x, y: outputs.append(y.clone()))
-    exact, found = outputs
-    return float((found - exact).square().sum() / exact.square().sum())
+    return layer_error(large.model, plan.apply(large.model), reads[layer][0].name, images)
 
 
 layers = list(reads)[::2]  # every other layer, to save time
@@ -285,6 +280,9 @@ for verdict in rl.compare_family(family, margin=results.margin):
 # %% [markdown]
 # ## 10. Exercises
 #
+# The answers use names from the cells above, so run those first. Write in place of the dots, run the cell, then run the check below it.
+
+# %% [markdown]
 # **Exercise 1.** *Easy, 5 minutes.* In which layer does ThiNet gain most over L1-norm? Use `alone` from section 5: give the layer where L1-norm's error is the largest multiple of ThiNet's.
 
 # %% exercise="largest_gain" points=1

@@ -16,6 +16,7 @@ import rethinklab as rl
 from dataclasses import replace
 from rethinklab.notebook import start
 from rethinklab.notebook.checks import regression as checks
+from rethinklab.pruners.reconstruction import layer_error
 lab = start(4)
 
 # %% [markdown]
@@ -188,16 +189,12 @@ for name, model in pruned.items():
     print(f"{name:26} {rl.evaluate(model, held)[0]:.1%}")
 
 # %%
-large.model.eval()
 images = next(rl.data.batches.plain_batches(held, held.test))[0][:100]  # held-out images
 
 
 def lost(name, layer):
-    seen = []
-    for model in (large.model, pruned[name]):
-        rl.pruners.thinet.watch(model, images, layer, lambda x, y: seen.append(y.clone()))
-    exact = seen[0][:, list(deep[name].keep[layer])]  # of the channels that stay
-    return float((seen[1] - exact).square().sum() / exact.square().sum())
+    stay = deep[name].keep[layer]  # the channels to compare
+    return layer_error(large.model, pruned[name], layer, images, stay)
 
 
 worse = {name: {layer: lost(name, layer) for layer in layers[1:]} for name in deep}
@@ -265,6 +262,9 @@ for verdict in rl.compare_family(family, margin=results.margin):
 # %% [markdown]
 # ## 9. Exercises
 #
+# The answers use names from the cells above, so run those first. Write in place of the dots, run the cell, then run the check below it.
+
+# %% [markdown]
 # **Exercise 1.** *Easy, 5 minutes.* Look at section 4: how many percentage points of accuracy does the refit bring, for the channels that the regression method chose? `accuracy` holds fractions.
 
 # %% exercise="refit_gain" points=1

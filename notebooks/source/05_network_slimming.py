@@ -258,6 +258,9 @@ print(found.against(uniform, "scratch-e"))
 # %% [markdown]
 # ## 9. Exercises
 #
+# The answers use names from the cells above, so run those first. Write in place of the dots, run the cell, then run the check below it.
+
+# %% [markdown]
 # **Exercise 1.** *Easy, 5 minutes.* Of which layer does `plan` keep the smallest share of the channels? `plan.widths` and `plan.kept_widths` give the widths before and after by layer.
 
 # %% exercise="smallest_share" points=1

@@ -233,6 +233,9 @@ for verdict in results.verdicts():
 # %% [markdown]
 # ## 7. Exercises
 #
+# The answers use names from the cells above, so run those first. Write in place of the dots, run the cell, then run the check below it.
+
+# %% [markdown]
 # **Exercise 1.** *Easy, 5 minutes.* In how many seeds of the recorded study is Scratch-B more accurate than LR rewinding? `results.accuracies(regime)` gives the accuracies by seed; the regimes are called `scratch-b` and `lr-rewind`.
 
 # %% exercise="seeds_above" points=1

@@ -209,6 +209,9 @@ rl.figures.layer_widths(lab.evidence("widths", "soft-filter-vgg11-digits-0.5-cla
 # %% [markdown]
 # ## 8. Exercises
 #
+# The answers use names from the cells above, so run those first. Write in place of the dots, run the cell, then run the check below it.
+
+# %% [markdown]
 # **Exercise 1.** *Easy, 5 minutes.* Which regime of the recorded study comes closest to the unpruned network, by the mean over seeds? Give its name as in `results.regimes`.
 
 # %% exercise="closest" points=1

@@ -207,6 +207,9 @@ rl.figures.overlap(lab.evidence("overlap", "weight-level-vgg11-digits-0.8-classr
 # %% [markdown]
 # ## 9. Exercises
 #
+# The answers use names from the cells above, so run those first. Write in place of the dots, run the cell, then run the check below it.
+
+# %% [markdown]
 # **Exercise 1.** *Easy, 5 minutes.* How many percentage points does the best regime that inherits weights lead Scratch-E by in the recorded study, on average over seeds?
 
 # %% exercise="lead" points=1

@@ -196,6 +196,9 @@ for study in studies:
 # %% [markdown]
 # ## 8. Exercises
 #
+# The answers use names from the cells above, so run those first. Write in place of the dots, run the cell, then run the check below it.
+
+# %% [markdown]
 # **Exercise 1.** *Easy, 5 minutes.* By how many percentage points does the ticket lead random weights, on average over seeds, at the larger learning rate and the largest share removed in `table`?
 
 # %% exercise="ticket_lead" points=1

@@ -281,6 +281,9 @@ for against, family in {"Fine-tuned": against_finetune, "LR rewinding": against_
 # %% [markdown]
 # ## Exercises
 #
+# The answers use names from the cells above, so run those first. Write in place of the dots, run the cell, then run the check below it.
+
+# %% [markdown]
 # **Exercise 1.** *Easy, 5 minutes.* In the family against fine-tuning, how many comparisons would the t test call a difference at 0.05 if each stood alone, and how many with Holm's rule? Give both, in this order. The frame `against_finetune` has the columns `p_t` and `p_t_holm`, and one row for each seed.
 
 # %% exercise="count_claims" points=1

@@ -242,6 +242,9 @@ for verdict in results.verdicts():
 # %% [markdown]
 # ## 10. Exercises
 #
+# The answers use names from the cells above, so run those first. Write in place of the dots, run the cell, then run the check below it.
+
+# %% [markdown]
 # **Exercise 1.** *Easy, 5 minutes.* In which layer does Scratch-E keep the smallest share of its signs, as a mean over seeds? Give the name as it stands in `moved`. The rows called "all" are the whole network and no layer.
 
 # %% exercise="fewest_signs" points=1

@@ -248,6 +248,9 @@ widgets.architecture_patterns({title: widths[study] for title, study in pictures
 # %% [markdown]
 # ## 9. Exercises
 #
+# The answers use names from the cells above, so run those first. Write in place of the dots, run the cell, then run the check below it.
+
+# %% [markdown]
 # **Exercise 1.** *Easy, 5 minutes.* In the study with the weaker penalty, which stage of convolutions keeps the smallest share of its channels over all seeds? Give the side of its feature maps in pixels. The table is `widths[names["VGG-11, strength 0.0025"]]`; linear layers have side 0 and are not asked for.
 
 # %% exercise="least_kept" points=1

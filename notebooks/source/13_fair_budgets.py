@@ -227,6 +227,9 @@ widgets.budget_explorer(results)
 # %% [markdown]
 # ## Exercises
 #
+# The answers use names from the cells above, so run those first. Write in place of the dots, run the cell, then run the check below it.
+
+# %% [markdown]
 # **Exercise 1.** *Easy, 5 minutes.* None of the rules above pays for LR rewinding, which retrains for as many epochs as the large network had. With 160 epochs and a ratio of 2.5, how many epochs of new weights cost what the large network and its LR rewinding cost together?
 
 # %% exercise="rewinding_budget" points=1

@@ -278,6 +278,9 @@ print("left behind:", len(list(lab.root.glob("*.pdf"))), "files")
 # %% [markdown]
 # ## 12. Exercises
 #
+# The answers use names from the cells above, so run those first. Write in place of the dots, run the cell, then run the check below it.
+
+# %% [markdown]
 # **Exercise 1.** *Easy, 5 minutes.* What is the standard deviation over seeds, in percentage points, that the first figure shows for Scratch-B? Take it from `figure.numbers`, the table that goes into the CSV.
 
 # %% exercise="spread_shown" points=1

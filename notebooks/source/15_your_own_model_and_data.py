@@ -332,6 +332,9 @@ print("left on disk:", os.path.exists(temporary.name))
 # %% [markdown]
 # ## 12. Exercises
 #
+# The answers use names from the cells above, so run those first. Write in place of the dots, run the cell, then run the check below it.
+
+# %% [markdown]
 # **Exercise 1.** *Easy, 5 minutes.* A guesser always says the class that has most *training* images. What accuracy has it on the test images of `data`? Give a fraction.
 
 # %% exercise="baseline" points=1

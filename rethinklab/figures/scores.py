@@ -51,15 +51,17 @@ def scores(model: nn.Module, plan: Plan, width: float = TEXT_WIDTH) -> PaperFigu
             axes.set_axis_off()
         for axes in list(grid.flat)[:len(plan.widths)][-columns:]:
             axes.tick_params(labelbottom=True)  # the lowest panel of each column
+            axes.set_xlabel("Rank / filters", fontsize=8)
         grid[0, 0].set(xlim=(0, 1), ylim=(0, 1.08), xticks=[0, 0.5, 1],
                        xticklabels=["0", "0.5", "1"], yticks=[0, 0.5, 1])
-        figure.supxlabel("Rank of the filter / filters in the layer", fontsize=9)
         figure.supylabel("Score / largest", fontsize=9)
         handles = {label: handle for axes in grid.flat
                    for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
         figure.legend(list(handles.values()), list(handles), loc="outside upper right", ncols=2,
                       markerscale=1.6, handletextpad=0.1)
-        return finish(figure, numbers, caption(numbers), f"{plan.method}, target {plan.target}")
+        return finish(figure, numbers, caption(numbers), f"{plan.method}, target {plan.target}",
+                      "Rank: place of the filter in its layer, from the largest score, over the "
+                      "number of filters.")
 
 
 def score_table(model: nn.Module, plan: Plan) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -116,6 +117,15 @@ def light_grid(axes: Axes, axis: Literal["both", "x", "y"] = "y") -> None:
     axes.set_axisbelow(True)
 
 
+_around = {"scale": ""}  # a fact of the process, as a style sheet is
+
+
+def say_scale(words: str) -> None:
+    """What every later figure of this process adds to a label that does not name a scale, as
+    notebooks have it; "" for nothing."""
+    _around["scale"] = words
+
+
 def finish(figure: PaperFigure, numbers: pd.DataFrame, caption: str, label: str,
            remark: str = "") -> PaperFigure:
     """Give a figure what it carries, and print the remark on how to read it and the label of
@@ -124,6 +134,9 @@ def finish(figure: PaperFigure, numbers: pd.DataFrame, caption: str, label: str,
     Call it last, inside `paper_style()`. Legends outside the axes belong above or to the right:
     below is the foot.
     """
+    if _around["scale"] and not re.search(r"\bscale\b", label):
+        label = " ".join(part for part in (f"{label.rstrip('.')}." if label else "",
+                                           _around["scale"]) if part)
     figure.numbers = numbers.reset_index(drop=True)
     figure.caption, figure.note = caption, label
     width, height = figure.get_size_inches()
@@ -136,9 +149,6 @@ def finish(figure: PaperFigure, numbers: pd.DataFrame, caption: str, label: str,
         engine = figure.get_layout_engine()
         assert isinstance(engine, ConstrainedLayoutEngine)
         engine.set(rect=(0, share, 1, 1 - share))
-        below = figure.get_supxlabel()
-        if below:  # the layout leaves room for it, but puts it at the foot of the page
-            figure.supxlabel(below, y=share + 2 / INCH / (height + foot), fontsize=9)
         figure.text(0.01, 2 / INCH / (height + foot), "\n".join(lines), fontsize=NOTE_SIZE,
                     color="0.35", va="bottom", ha="left", linespacing=1.2)
     return figure

@@ -31,11 +31,13 @@ def show_figures() -> bool:
 
 
 def picture(figure: PaperFigure) -> tuple[bytes, dict[str, str]]:
-    """The figure as PNG in its own size, and its caption as the metadata of the output."""
+    """The figure as PNG in its own size, and as the metadata of the output its caption, as
+    alternative text, and its note."""
     buffer = BytesIO()
     with paper_style():
         figure.savefig(buffer, format="png", dpi=figure.dpi, metadata={"Software": None})
-    return buffer.getvalue(), {"alt": getattr(figure, "caption", "")}
+    return buffer.getvalue(), {"alt": getattr(figure, "caption", ""),
+                               "note": getattr(figure, "note", "")}
 
 
 def _write_caption(figure: PaperFigure, printer: Any, cycle: bool) -> None:

@@ -22,6 +22,7 @@ from rethinklab.experiments.runner import run
 from rethinklab.experiments.settings import study_settings
 from rethinklab.experiments.store import Store
 from rethinklab.experiments.study import Study
+from rethinklab.figures.style import say_scale
 from rethinklab.notebook.checks.common import Unanswered, Wrong
 from rethinklab.notebook.display import show_figures
 from rethinklab.trainers.loop import pick_device
@@ -171,7 +172,8 @@ def start(number: int, scale: str | None = None, strict: bool = False) -> Sessio
     if scale not in SCALES:
         raise unknown_name("notebook scale", scale, SCALES)
     session = Session(number, scale, find_root(), strict)
-    show_figures()
+    if show_figures():
+        say_scale(f"Run in this notebook, scale {scale}.")
     print(f"Notebook {number:02d}: rethinklab {rethinklab.__version__}, torch "
           f"{torch.__version__}, Python {platform.python_version()}, {pick_device().type}")
     print(f"Scale {scale}: {SCALES[scale]}.")

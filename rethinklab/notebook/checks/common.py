@@ -12,6 +12,9 @@ from typing import Any
 
 UNANSWERED = "Not yet answered: put your answer in place of the dots and run both cells again."
 
+NOTHING = ("Not yet answered: your function gives back nothing. Put your answer in place of the "
+           "dots, or end it with return if you have.")
+
 
 class Wrong(AssertionError):
     """A wrong answer; the message says what is wrong with it."""
@@ -25,6 +28,13 @@ def answered(answer: Any) -> None:
     """Raises Unanswered for `...`, None, and a function or method whose body is dots."""
     if answer is ... or answer is None or _is_stub(answer):
         raise Unanswered(UNANSWERED)
+
+
+def returned(value: Any) -> Any:
+    """What a function of the reader's gave back. Raises Unanswered for dots and for None."""
+    if value is ... or value is None:
+        raise Unanswered(NOTHING)
+    return value
 
 
 def number(answer: Any) -> float:

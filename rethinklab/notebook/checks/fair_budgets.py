@@ -9,14 +9,13 @@ from typing import Any
 from rethinklab.analysis.paired_tests import ALPHA, t_tests
 from rethinklab.experiments.results import Results
 from rethinklab.notebook.checks.common import (
-    UNANSWERED,
-    Unanswered,
     answered,
     close,
     demand,
     kind,
     number,
     refuse,
+    returned,
 )
 from rethinklab.trainers.recipe import Recipe
 from rethinklab.trainers.regimes import UNPRUNED, regime_title
@@ -156,6 +155,5 @@ def _same(rates: list[float], wanted: list[float]) -> bool:
 
 def _rate(function: Callable[..., Any], epoch: int, epochs: int, peak: float) -> float:
     value = function(epoch, epochs, peak)
-    if value is None or value is ...:
-        raise Unanswered(UNANSWERED)
+    returned(value)
     return float(number(value))

@@ -9,13 +9,12 @@ import torch
 from torch import nn
 
 from rethinklab.notebook.checks.common import (
-    UNANSWERED,
-    Unanswered,
     answered,
     demand,
     kind,
     number,
     refuse,
+    returned,
 )
 from rethinklab.pruners import ChannelPruner, L1Norm
 
@@ -68,6 +67,9 @@ def parameters_removed(answer: Any, filters: int = 32, inputs: int = 3, readers:
                                  "each channel.")
     refuse(value == own + norm // 2 + read, "Batch normalisation learns two values for each "
                                              "channel, a scale and a shift.")
+    refuse(filters != readers and value == own + norm + filters**2 * kernel**2,
+            f"The next convolution has {readers} filters, each of which loses a kernel for every "
+            "channel removed; this counts as many filters there as channels removed.")
     demand(value == own + norm + read,
             "Count three parts: the filters themselves, two values for each in the batch "
             "normalisation, and the kernels of the next convolution that read them.")
@@ -83,6 +85,7 @@ def largest_go(method: Any) -> str:
     answered(method)
     demand(isinstance(method, type) and issubclass(method, ChannelPruner),
             f"The answer must be the class, a kind of ChannelPruner, not {kind(method)}.")
+    answered(method.score)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         layer = nn.Conv2d(4, 8, 3)
@@ -90,11 +93,12 @@ def largest_go(method: Any) -> str:
         scores = method(0.5).score(layer)
         norms = L1Norm(0.5).score(layer)
         signed = layer.weight.flatten(1).sum(1)
-    if scores is None or scores is ...:
-        raise Unanswered(UNANSWERED)
-    demand(isinstance(scores, torch.Tensor) and scores.shape == norms.shape,
+    returned(scores)
+    demand(isinstance(scores, torch.Tensor),
+            f"score() must give a tensor, not {kind(scores)}.")
+    demand(scores.shape == norms.shape,
             f"score() must give one number for each filter, shape {tuple(norms.shape)} for this "
-            f"layer, not {tuple(getattr(scores, 'shape', ()))}. Sum over inputs and kernel.")
+            f"layer, not {tuple(scores.shape)}. Sum over inputs and kernel.")
     order, wanted = scores.argsort().tolist(), norms.argsort(descending=True).tolist()
     refuse(order == wanted[::-1], "This still ranks as L1-norm does: the smallest filters have "
                                    "the lowest scores and go first.")

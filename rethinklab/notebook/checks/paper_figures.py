@@ -9,14 +9,13 @@ import numpy as np
 import pandas as pd
 
 from rethinklab.notebook.checks.common import (
-    UNANSWERED,
-    Unanswered,
     answered,
     close,
     demand,
     kind,
     number,
     refuse,
+    returned,
 )
 
 LEVEL = 0.975  # one side of a 95 % interval
@@ -122,8 +121,7 @@ def paired_interval(answer: Any, samples: int = 3) -> str:
 
 def _ends(answer: Any) -> tuple[float, float]:
     """The two ends of an interval that a function gave."""
-    if answer is None or answer is ...:
-        raise Unanswered(UNANSWERED)
+    returned(answer)
     demand(hasattr(answer, "__len__") and len(answer) == 2,
            f"The function must give back two numbers, low and high, not {kind(answer)}.")
     low, high = answer

@@ -9,14 +9,13 @@ import torch
 from torch import Tensor
 
 from rethinklab.notebook.checks.common import (
-    UNANSWERED,
-    Unanswered,
     answered,
     close,
     demand,
     kind,
     number,
     refuse,
+    returned,
 )
 
 REFITTED, OLD = "regression", "regression, not refitted"
@@ -83,8 +82,7 @@ def refit_from_grams(answer: Any) -> str:
         wanted = fit(patches, outputs, kept)
         flat = patches.flatten(1)
         found = answer(flat.T @ flat, flat.T @ outputs, list(kept), taps)
-        if found is None or found is ...:
-            raise Unanswered(UNANSWERED)
+        returned(found)
         demand(isinstance(found, Tensor) and found.ndim == 2,
                f"The function must give a matrix, not {kind(found)}.")
         refuse(found.shape == wanted.T.shape != wanted.shape,
@@ -124,8 +122,7 @@ def proximal(answer: Any) -> str:
         strength = 0.3 * float(cross.abs().max())
         wanted = descend(gram, cross, strength)
         found = answer(gram.clone(), cross.clone(), strength)
-        if found is None or found is ...:
-            raise Unanswered(UNANSWERED)
+        returned(found)
         demand(isinstance(found, Tensor) and found.shape == cross.shape,
                f"The function must give one coefficient for each channel, shape "
                f"{tuple(cross.shape)}, not {kind(found)} of shape "

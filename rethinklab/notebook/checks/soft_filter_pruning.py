@@ -10,14 +10,13 @@ from torch import nn
 
 from rethinklab.experiments.results import Results
 from rethinklab.notebook.checks.common import (
-    UNANSWERED,
-    Unanswered,
     answered,
     close,
     demand,
     kind,
     number,
     refuse,
+    returned,
 )
 from rethinklab.trainers.regimes import UNPRUNED, regime_title
 
@@ -83,8 +82,7 @@ def can_recover(answer: Any) -> str:
         norm.bias.copy_(torch.tensor([-0.3, 0.4, 0.0, 0.2, 0.1, -0.6]))
     truth = gradients_reach(norm)
     found = answer(norm)
-    if found is None or found is ...:
-        raise Unanswered(UNANSWERED)
+    returned(found)
     demand(isinstance(found, torch.Tensor) and found.shape == truth.shape
            and found.dtype == torch.bool,
            "The function must give a boolean tensor with one value for each channel, such as a "
@@ -126,8 +124,7 @@ def rising(answer: Callable[[int, int, float], Any]) -> str:
     demand(callable(answer), f"The answer must be a function, not {kind(answer)}.")
     for epochs, final in ((4, 0.5), (10, 0.3)):
         found = [answer(epoch, epochs, final) for epoch in range(epochs)]
-        if found[0] is None or found[0] is ...:
-            raise Unanswered(UNANSWERED)
+        returned(found[0])
         values = [float(number(value)) for value in found]
         wanted = [final * (epoch + 1) / epochs for epoch in range(epochs)]
         refuse(_alike(values, [final * epoch / epochs for epoch in range(epochs)]),

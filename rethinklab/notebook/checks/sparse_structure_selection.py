@@ -9,13 +9,12 @@ from torch import Tensor
 
 from rethinklab.experiments.results import Results
 from rethinklab.notebook.checks.common import (
-    UNANSWERED,
-    Unanswered,
     answered,
     demand,
     kind,
     number,
     refuse,
+    returned,
 )
 from rethinklab.pruners.sss import soft_threshold
 
@@ -98,8 +97,7 @@ def proximal_gradient(answer: Any) -> str:
         return matrix.T @ (matrix @ scale - target)
 
     found = answer(gradient, start.clone(), lr, strength, steps)
-    if found is None or found is ...:
-        raise Unanswered(UNANSWERED)
+    returned(found)
     demand(isinstance(found, Tensor) and found.shape == start.shape,
            f"The function must give the scales, a tensor of shape {tuple(start.shape)}, not "
            f"{kind(found)}.")
@@ -134,8 +132,7 @@ def proximal_gradient(answer: Any) -> str:
 
 
 def _judge_group(found: Any, z: Tensor, amount: float) -> None:
-    if found is None or found is ...:
-        raise Unanswered(UNANSWERED)
+    returned(found)
     demand(isinstance(found, Tensor) and found.shape == z.shape,
            f"The function must give a tensor of the shape of z, {tuple(z.shape)}, not "
            f"{kind(found)}.")

@@ -8,7 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rethinklab.notebook.checks.common import UNANSWERED, Unanswered, answered, demand, kind, refuse
+from rethinklab.notebook.checks.common import (
+    answered,
+    demand,
+    kind,
+    refuse,
+    returned,
+)
 
 TABLE = ((9, -8, 1), (-8, 8, 2), (1, 2, 5))  # the Gram matrix of exercise 2
 
@@ -117,8 +123,7 @@ def scales_from_gram(answer: Any) -> str:
         kept = [5, 0, 3]
         wanted = torch.linalg.lstsq(x[:, kept], x.sum(1, keepdim=True)).solution[:, 0]
         found = answer((x.T @ x).clone(), list(kept))
-        if found is None or found is ...:
-            raise Unanswered(UNANSWERED)
+        returned(found)
         found = torch.as_tensor(found, dtype=torch.float64)
         demand(found.numel() == len(kept),
                f"There must be one factor for each of the {len(kept)} kept channels, and the "
@@ -160,8 +165,7 @@ def sample_gram(draw: int) -> Tensor:
 
 def _channels(answer: Any, count: int, size: int) -> list[int]:
     """The answer as a list of channels. Raises Unanswered for dots, Wrong for anything else."""
-    if answer is None or answer is ...:
-        raise Unanswered(UNANSWERED)
+    returned(answer)
     try:
         found = [int(channel) for channel in answer]
     except (TypeError, ValueError):

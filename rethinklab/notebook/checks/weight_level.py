@@ -10,14 +10,13 @@ from torch import Tensor
 
 from rethinklab.experiments.results import Results
 from rethinklab.notebook.checks.common import (
-    UNANSWERED,
-    Unanswered,
     answered,
     close,
     demand,
     kind,
     number,
     refuse,
+    returned,
 )
 from rethinklab.trainers.regimes import UNPRUNED, find_regime, regime_title
 
@@ -88,8 +87,7 @@ def layer_by_layer(answer: Callable[[Mapping[str, Tensor], float], Any]) -> str:
                "narrow": torch.randn(4, 3, 3, 3, generator=generator)}
     for share in SHARES:
         masks = answer(dict(weights), share)
-        if masks is None or masks is ...:
-            raise Unanswered(UNANSWERED)
+        returned(masks)
         demand(isinstance(masks, Mapping) and set(masks) == set(weights),
                "The function must give a dict with a mask for each name of the weights.")
         for name, weight in weights.items():
@@ -127,8 +125,7 @@ def near_zero(answer: Callable[[Tensor, Tensor, float], Any]) -> str:
     weight = weight * mask
     weight[0, 0, 0, 0], mask[0, 0, 0, 0] = 0.0, True  # alive, and zero by chance
     found = answer(weight.clone(), mask.clone(), limit)
-    if found is None or found is ...:
-        raise Unanswered(UNANSWERED)
+    returned(found)
     value = float(found) if isinstance(found, Tensor) and found.numel() == 1 else number(found)
     small, living = weight.abs() < limit, int(mask.sum())
     right = int((small & mask).sum())

@@ -47,7 +47,8 @@ class Explorer:
     description. Where there is no kernel, readers see the picture as it was when the cell ran,
     with its caption. What a view raises as RethinkError is shown as text in place of the picture.
 
-    widget: all of it. picture, words: its parts. caption: the words as plain text.
+    widget: all of it. picture, words: its parts. caption: the words as plain text. note: where
+    the numbers are from, as the picture says at its foot.
     """
 
     def __init__(self, view: View, controls: Mapping[str, ipywidgets.ValueWidget]) -> None:
@@ -55,11 +56,11 @@ class Explorer:
         if unnamed:
             raise ConfigError(f"control {unnamed[0]!r} of an explorer needs a description.")
         self.view, self.controls = view, dict(controls)
-        self._drawn: OrderedDict[tuple[Any, ...], tuple[bytes, str]] = OrderedDict()
+        self._drawn: OrderedDict[tuple[Any, ...], tuple[bytes, str, str]] = OrderedDict()
         self.picture = Picture(format="png", tooltip=NAME,
                                layout={"max_width": "100%", "align_self": "flex-start"})
         self.words = ipywidgets.HTML()
-        self.caption = ""
+        self.caption = self.note = ""
         self.widget = ipywidgets.VBox([*self.controls.values(), self.picture, self.words])
         for control in self.controls.values():
             control.observe(lambda change: self.update(), "value")
@@ -73,16 +74,17 @@ class Explorer:
     def update(self) -> None:
         """Show the view of the values that the controls have now."""
         try:
-            image, self.caption = self.draw(**self.values)
+            image, self.caption, self.note = self.draw(**self.values)
         except RethinkError as error:
-            image, self.caption = b"", str(error)
+            image, self.caption, self.note = b"", str(error), ""
         self.picture.layout.display = "" if image else "none"
         if image:
             self.picture.value = image
         self.words.value = f'<div role="status" aria-live="polite">{escape(self.caption)}</div>'
 
-    def draw(self, **values: Any) -> tuple[bytes, str]:
-        """The view of those values as PNG, and its caption; drawn once, then remembered."""
+    def draw(self, **values: Any) -> tuple[bytes, str, str]:
+        """The view of those values as PNG, its caption and its note; drawn once, then
+        remembered."""
         key = tuple(values[name] for name in self.controls)
         if key not in self._drawn:
             with _uncollected():
@@ -100,12 +102,12 @@ class Explorer:
         about: dict[str, Any] = {}
         if self.picture.layout.display != "none":
             data["image/png"] = base64.b64encode(self.picture.value).decode()
-            about = {"image/png": {"alt": self.caption}}
+            about = {"image/png": {"alt": self.caption, "note": self.note}}
         return data, about
 
 
-def png(figure: PaperFigure) -> tuple[bytes, str]:
-    """A figure for the screen, and its caption.
+def png(figure: PaperFigure) -> tuple[bytes, str, str]:
+    """A figure for the screen, its caption and its note.
 
     `savefig` draws twice, the first time for a layout that it then holds fast.
     """
@@ -116,7 +118,7 @@ def png(figure: PaperFigure) -> tuple[bytes, str]:
         canvas.draw()
     imsave(buffer, canvas.buffer_rgba(), format="png",
            metadata={"Software": None})  # type: ignore[dict-item]
-    return buffer.getvalue(), figure.caption
+    return buffer.getvalue(), figure.caption, figure.note
 
 
 @contextmanager
