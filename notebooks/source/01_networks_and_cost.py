@@ -13,7 +13,6 @@
 # %%
 import torch
 import rethinklab as rl
-from rethinklab.figures.layer_costs import layer_costs
 from rethinklab.notebook import start
 from rethinklab.notebook.checks import networks_and_cost as checks
 
@@ -89,7 +88,7 @@ print(f"FLOPs by the study's convention: {cost.flops / cost.macs:.3f} times the 
 # %%
 vgg16 = rl.build_model("vgg16")
 per_layer = {name: cost for name, cost in count(vgg16, (3, 32, 32)).items() if cost[1]}
-figure = layer_costs(per_layer, "vgg16, full width, 32x32 images")
+figure = rl.figures.layer_costs(per_layer, "vgg16, full width, 32x32 images")
 print(figure.caption)
 figure
 
@@ -122,7 +121,7 @@ for name in ("vgg16", "vgg19", "resnet20", "resnet56", "resnet110", "preresnet16
 
 # %%
 per_layer = {name: cost for name, cost in count(resnet20, (3, 32, 32)).items() if cost[1]}
-figure = layer_costs(per_layer, "resnet20, full width, 32x32 images")
+figure = rl.figures.layer_costs(per_layer, "resnet20, full width, 32x32 images")
 print(figure.caption)
 figure
 

@@ -12,7 +12,6 @@
 
 # %%
 import pandas as pd, torch, rethinklab as rl
-from rethinklab.figures.scale_paths import scale_paths
 from rethinklab.notebook import start
 from rethinklab.notebook.checks import sparse_structure_selection as checks
 lab = start(6)
@@ -78,7 +77,8 @@ print("same as the package:", torch.allclose(theirs.scale, paths["proximal step"
 rows = [(method, step, f"a = {a:+.1f}", float(value), float(end))
         for method, path in paths.items() for step, scales in enumerate(path)
         for a, value, end in zip(best.tolist(), scales, solution)]
-figure = scale_paths(pd.DataFrame(rows, columns=["method", "step", "scale", "value", "solution"]))
+frame = pd.DataFrame(rows, columns=["method", "step", "scale", "value", "solution"])
+figure = rl.figures.scale_paths(frame)
 print(figure.caption)
 figure
 

@@ -13,7 +13,7 @@
 # %%
 import rethinklab as rl
 from scipy import stats
-from rethinklab.figures.families import families, method_family, verdict_table
+from rethinklab.figures.families import method_family, verdict_table
 from rethinklab.notebook import start
 from rethinklab.notebook.checks import scratch_or_finetune as checks
 
@@ -207,7 +207,7 @@ against_finetune = method_family(studies, against="finetune")
 verdict_table(against_finetune)
 
 # %%
-families(against_finetune)
+rl.figures.families(against_finetune)
 
 # %% [markdown]
 # **What you see.** Scratch-E lies on both sides of zero. It is shown to be better than fine-tuning for random filters and is not decided anywhere else. Scratch-B lies to the right in every row, and in most of them it is shown to be better. No row shows equivalence, and none shows that new weights are worse.
@@ -224,7 +224,7 @@ against_rewinding = method_family(studies, against="lr-rewind")
 verdict_table(against_rewinding)
 
 # %%
-families(against_rewinding)
+rl.figures.families(against_rewinding)
 
 # %% [markdown]
 # **What you see.** Every mark has moved to the left. Scratch-E is now shown to be worse in all rows but one. Scratch-B is not decided in any row: the means are a little below zero, and the intervals reach beyond the band.

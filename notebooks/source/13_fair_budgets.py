@@ -12,8 +12,8 @@
 
 # %%
 import rethinklab as rl
-from rethinklab.figures.families import families, recipe_family, verdict_table
-from rethinklab.figures.schedules import schedule_table, schedules
+from rethinklab.figures.families import recipe_family, verdict_table
+from rethinklab.figures.schedules import schedule_table
 from rethinklab.notebook import start, widgets
 from rethinklab.notebook.checks import fair_budgets as checks
 
@@ -46,7 +46,7 @@ for name, regime in rl.REGIMES.items():
 recipe = rl.Recipe(epochs=20, lr=0.05)
 ways = ["finetune", "finetune:1", "restart", "one-cycle", "linear", "weight-rewind", "lr-rewind",
         "scratch-e", "sx-a", "scratch-b", "scratch-b-full"]
-schedules(schedule_table(recipe, ratio=2.0, regimes=ways))
+rl.figures.schedules(schedule_table(recipe, ratio=2.0, regimes=ways))
 
 # %% [markdown]
 # **What you see.** Both fine-tunings stay at a hundredth of the rate that all others reach. The scratch regimes differ in length only: the steps of the schedule stretch with it.
@@ -158,7 +158,7 @@ of_2019 = family[family["regime"].isin(["scratch-e", "scratch-b"])]
 verdict_table(of_2019)
 
 # %%
-families(of_2019)
+rl.figures.families(of_2019)
 
 # %% [markdown]
 # **What you see.** Against both fine-tunings Scratch-B is shown to be better and Scratch-E is not decided, which is the paper's picture. Against LR rewinding Scratch-E is shown to be worse. For the other recipes nothing is decided: Scratch-E lies below each of them on average, and Scratch-B above.
@@ -171,7 +171,7 @@ families(of_2019)
 # **Predict.** Which budget is the first at which LR rewinding is no longer shown to be better?
 
 # %%
-families(family[family["against"].isin(["finetune", "linear", "lr-rewind"])])
+rl.figures.families(family[family["against"].isin(["finetune", "linear", "lr-rewind"])])
 
 # %% [markdown]
 # **What you see.** With each larger budget the marks move to the right. Against LR rewinding only Scratch-E is shown to be worse; from SX-A on nothing is shown, and with the largest budget little of the mean difference is left. That restores *not worse as far as six pairs can tell*. It does not show *as good*: no row is equivalent.

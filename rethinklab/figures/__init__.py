@@ -9,10 +9,12 @@ from rethinklab.figures.catalogue import FIGURES, FigureKind, find_figure
 from rethinklab.figures.differences import differences
 from rethinklab.figures.efficiency import efficiency
 from rethinklab.figures.export import export
+from rethinklab.figures.families import families
 from rethinklab.figures.histograms import weight_layers, weights
 from rethinklab.figures.kept import kept
 from rethinklab.figures.kernels import kernels
 from rethinklab.figures.latency import latency
+from rethinklab.figures.layer_costs import layer_costs
 from rethinklab.figures.layer_errors import layer_errors
 from rethinklab.figures.layer_widths import layer_widths
 from rethinklab.figures.learning_curves import learning_curves
@@ -23,7 +25,9 @@ from rethinklab.figures.pipeline import pipeline
 from rethinklab.figures.recovery import recovery
 from rethinklab.figures.regimes import regimes
 from rethinklab.figures.samples import samples
+from rethinklab.figures.scale_paths import scale_paths
 from rethinklab.figures.scales import scales
+from rethinklab.figures.schedules import schedules
 from rethinklab.figures.scores import scores
 from rethinklab.figures.sensitivity import sensitivity
 from rethinklab.figures.stage_ratios import stage_ratios
@@ -32,7 +36,8 @@ from rethinklab.figures.targets import targets
 from rethinklab.figures.widths import widths
 
 __all__ = ["FIGURES", "VENUES", "FigureKind", "PaperFigure", "accuracy_budget", "accuracy_ratio",
-           "barrier", "differences", "efficiency", "export", "find_figure", "kept", "kernels",
-           "latency", "layer_errors", "layer_widths", "learning_curves", "lottery", "movement",
-           "overlap", "pipeline", "recovery", "regimes", "samples", "scales", "scores",
-           "sensitivity", "stage_ratios", "targets", "weight_layers", "weights", "widths"]
+           "barrier", "differences", "efficiency", "export", "families", "find_figure", "kept",
+           "kernels", "latency", "layer_costs", "layer_errors", "layer_widths", "learning_curves",
+           "lottery", "movement", "overlap", "pipeline", "recovery", "regimes", "samples",
+           "scale_paths", "scales", "schedules", "scores", "sensitivity", "stage_ratios",
+           "targets", "weight_layers", "weights", "widths"]

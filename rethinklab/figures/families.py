@@ -32,7 +32,7 @@ COLUMNS = ("row", "regime", "against", "seed", "difference", "mean", "low", "hig
            "margin", "family", "verdict")
 COMPARISON = ["row", "regime", "against"]
 NEW = ("scratch-e", "scratch-b")
-REMEDY = "`figures.families.method_family` and `recipe_family` make it from results"
+REMEDY = "method_family and recipe_family of rethinklab.figures.families make it from results"
 ROW, FRAME = 0.3, 0.62  # inches
 REACH = 0.64  # of a row, that its marks take up
 EDGE = 0.04  # of the span of dots and band, left free at either side

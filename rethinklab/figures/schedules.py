@@ -24,7 +24,8 @@ from rethinklab.trainers.recipe import Recipe
 from rethinklab.trainers.regimes import find_regime, regime_title, settle_regime
 
 COLUMNS = ("regime", "epoch", "lr")
-REMEDY = "`figures.schedules.schedule_table` makes it from a recipe and the names of regimes"
+REMEDY = ("schedule_table of rethinklab.figures.schedules makes it from a recipe and the names of "
+          "regimes")
 PANEL = 1.25  # inches that a panel needs
 ROW = 1.1  # inches
 ROOM = 1.2  # factor above and below the rates
