@@ -9,8 +9,9 @@ from rethinklab.pruners.designs import guided, stage_shares
 from rethinklab.pruners.stages import layer_sides
 
 WIDTHS = pd.DataFrame(
-    [("a", 32, 4, 3), ("b", 16, 8, 7), ("c", 8, 32, 8), ("d", 8, 32, 16), ("e", 4, 64, 32),
-     ("f", 0, 64, 6)], columns=["layer", "side", "before", "after"])
+    [("a", 0, 4, 3), ("a", 1, 4, 1), ("b", 0, 8, 7), ("b", 1, 8, 7), ("c", 0, 32, 4),
+     ("c", 1, 32, 8), ("d", 0, 64, 32), ("d", 1, 64, 41), ("e", 0, 64, 6), ("e", 1, 64, 9)],
+    columns=["layer", "seed", "before", "after"])
 
 
 def test_stubs_are_unanswered():
@@ -18,22 +19,21 @@ def test_stubs_are_unanswered():
         ...
 
     for dots in (..., None):
-        unanswered(architecture_patterns.least_kept, dots, WIDTHS)
+        unanswered(architecture_patterns.least_agreed, dots, WIDTHS)
         unanswered(architecture_patterns.corner_on_pixels, dots, 2)
         unanswered(architecture_patterns.transfer, dots)
     unanswered(architecture_patterns.transfer, stub)
 
 
-def test_least_kept():
-    check = architecture_patterns.least_kept
-    right(check, 8, WIDTHS)
-    wrong("not the name", check, "c", WIDTHS)
-    wrong("linear layers", check, 0, WIDTHS)
-    wrong("This is a share", check, 0.375, WIDTHS)
-    wrong("No stage has that side", check, 7, WIDTHS)
-    wrong("largest share", check, 16, WIDTHS)
-    wrong("fewest channels left", check, 32, WIDTHS)
-    wrong("another keeps less", check, 4, WIDTHS)
+def test_least_agreed():
+    check = architecture_patterns.least_agreed
+    right(check, "d", WIDTHS)
+    wrong("name of a layer", check, 9, WIDTHS)
+    wrong("name of a layer", check, "x", WIDTHS)
+    wrong("agree most", check, "b", WIDTHS)
+    wrong("differ most in the share", check, "a", WIDTHS)
+    wrong("keeps least on average", check, "e", WIDTHS)
+    wrong("in another layer by more", check, "c", WIDTHS)
 
 
 def test_corner_on_pixels():

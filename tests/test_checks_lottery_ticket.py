@@ -12,6 +12,7 @@ from rethinklab.notebook.checks import lottery_ticket as checks
 def table():
     accuracy = {("ticket", 0.1, 0.5): 0.90, ("scratch-e", 0.1, 0.5): 0.85,
                 ("ticket", 0.1, 0.9): 0.80, ("scratch-e", 0.1, 0.9): 0.70,
+                ("ticket", 0.01, 0.5): 0.95, ("scratch-e", 0.01, 0.5): 0.60,
                 ("ticket", 0.01, 0.9): 0.60, ("scratch-e", 0.01, 0.9): 0.40}
     return pd.DataFrame([{"kind": "one-shot", "regime": regime, "lr": lr, "seed": seed,
                           "ratio": ratio, "test_accuracy": value + change}
@@ -25,20 +26,21 @@ def dots(*_):
 
 def test_stubs_are_unanswered(table):
     for stub in (..., None):
-        unanswered(checks.ticket_lead, stub, table)
+        unanswered(checks.ticket_loss, stub, table)
         unanswered(checks.rounds_needed, stub)
     for stub in (..., dots, lambda *_: None, lambda *_: ...):
         unanswered(checks.dealt_anew, stub)
 
 
-def test_ticket_lead(table):
-    right(checks.ticket_lead, 10.0, table)
-    wrong("sign is swapped", checks.ticket_lead, -10.0, table)
-    wrong("fractions", checks.ticket_lead, 0.1, table)
-    wrong("learning rate 0.01 with 90%", checks.ticket_lead, 20.0, table)
-    wrong("learning rate 0.1 with 50%", checks.ticket_lead, 5.0, table)
-    wrong("all rates and shares", checks.ticket_lead, 35 / 3, table)
-    wrong("not the difference", checks.ticket_lead, 50, table)
+def test_ticket_loss(table):
+    check = checks.ticket_loss
+    right(check, 10.0, table)
+    wrong("sign is swapped", check, -10.0, table)
+    wrong("fractions", check, 0.1, table)
+    wrong("loss of Winning ticket at learning rate 0.01", check, 35.0, table)
+    wrong("loss of Scratch-E at learning rate 0.1", check, 15.0, table)
+    wrong("mean over all rates", check, 22.5, table)
+    wrong("not the difference", check, 50, table)
 
 
 def test_rounds_needed():

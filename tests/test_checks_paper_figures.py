@@ -18,24 +18,27 @@ def test_stubs_are_unanswered():
         ...
 
     for dots in (..., None):
-        unanswered(paper_figures.spread_shown, dots, NUMBERS, "scratch-b")
+        unanswered(paper_figures.standard_error, dots, NUMBERS, "scratch-b")
         unanswered(paper_figures.printed_width, dots, 6.75, 8, 6)
         unanswered(paper_figures.paired_interval, dots)
     unanswered(paper_figures.paired_interval, stub)
     unanswered(paper_figures.paired_interval, lambda a, b: ... if len(a) else a)
 
 
-def test_spread_shown():
-    check = paper_figures.spread_shown
+def test_standard_error():
+    check = paper_figures.standard_error
     own = NUMBERS.loc[NUMBERS["regime"] == "scratch-b", "accuracy"]
-    right(check, own.std(), NUMBERS, "scratch-b")
-    right(check, round(own.std(), 2), NUMBERS, "scratch-b")
-    wrong("fraction", check, own.std() / 100, NUMBERS, "scratch-b")
-    wrong("divides by n, as NumPy", check, own.std(ddof=0), NUMBERS, "scratch-b")
-    wrong("standard error", check, own.std() / 3**0.5, NUMBERS, "scratch-b")
+    error = own.std() / len(own)**0.5
+    right(check, error, NUMBERS, "scratch-b")
+    right(check, own.sem(), NUMBERS, "scratch-b")
+    right(check, round(error, 2), NUMBERS, "scratch-b")
+    wrong("fraction", check, error / 100, NUMBERS, "scratch-b")
+    wrong("by n, as NumPy", check, own.std(ddof=0) / len(own)**0.5, NUMBERS, "scratch-b")
+    wrong("standard deviation", check, own.std(), NUMBERS, "scratch-b")
+    wrong("by its root", check, own.std() / len(own), NUMBERS, "scratch-b")
     wrong("the mean", check, own.mean(), NUMBERS, "scratch-b")
-    wrong("over all regimes", check, NUMBERS["accuracy"].std(), NUMBERS, "scratch-b")
-    wrong("not the standard deviation", check, 40.0, NUMBERS, "scratch-b")
+    wrong("over all regimes", check, NUMBERS["accuracy"].sem(), NUMBERS, "scratch-b")
+    wrong("not the standard error", check, 40.0, NUMBERS, "scratch-b")
     wrong("one number", check, own, NUMBERS, "scratch-b")
 
 

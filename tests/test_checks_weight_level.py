@@ -26,7 +26,7 @@ def dots(*_):
 
 def test_stubs_are_unanswered(results):
     for stub in (..., None):
-        unanswered(checks.lead, stub, results)
+        unanswered(checks.lead, stub, results, "scratch-e")
         unanswered(checks.stored_bytes, stub)
     for stub in (..., dots, lambda *_: None, lambda *_: ...):
         unanswered(checks.layer_by_layer, stub)
@@ -34,13 +34,13 @@ def test_stubs_are_unanswered(results):
 
 
 def test_lead(results):
-    right(checks.lead, 7.0, results)
-    wrong("sign is swapped", checks.lead, -7.0, results)
-    wrong("fractions", checks.lead, 0.07, results)
-    wrong("higher mean", checks.lead, 4.0, results)
-    wrong("does not inherit", checks.lead, 8.0, results)
-    wrong("not the difference", checks.lead, 50, results)
-    wrong("one number", checks.lead, "7", results)
+    right(checks.lead, 7.0, results, "scratch-e")
+    wrong("sign is swapped", checks.lead, -7.0, results, "scratch-e")
+    wrong("fractions", checks.lead, 0.07, results, "scratch-e")
+    wrong("higher mean", checks.lead, 4.0, results, "scratch-e")
+    wrong("does not inherit", checks.lead, 8.0, results, "scratch-e")
+    wrong("not the difference", checks.lead, 50, results, "scratch-e")
+    wrong("one number", checks.lead, "7", results, "scratch-e")
 
 
 def test_stored_bytes():

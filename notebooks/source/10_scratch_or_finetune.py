@@ -29,7 +29,7 @@ lab = start(10)
 #
 # Two start from new weights: *Scratch-E*, for as many epochs as the large network had, and *Scratch-B*, for as much computation.
 #
-# *Random* removes filters by lot: the control for all others. Lottery tickets are not in the list, because their masks are those of weight level, and so these four networks too. The ticket itself is in [09](09_lottery_ticket.ipynb).
+# *Random* removes filters by lot: the control for all others. Lottery tickets are not in the list, because their masks are those of weight level, which makes these four networks the same as well. The ticket itself is in [09](09_lottery_ticket.ipynb).
 
 # %%
 RECORDED = {
@@ -191,7 +191,7 @@ for m in (1, 4, 16):
     print(f"{m:2} independent tests: {1 - 0.95**m:.0%}")
 
 # %% [markdown]
-# The rule holds however the comparisons depend on one another, and here they do. New weights know of a method only the widths that it left.
+# Holm's rule holds also where comparisons depend on one another.
 #
 # **Predict.** L1-norm, ThiNet, regression and random filters leave the same widths. What will their Scratch-E accuracies have in common?
 
@@ -200,7 +200,7 @@ for title, results in studies.items():
     print(f"{title:12}", *(f"{accuracy:6.2f}" for accuracy in results.accuracies("scratch-e")))
 
 # %% [markdown]
-# **What you see.** Where the widths and the seed are the same, so are the networks. These rows of the next table are one scratch training compared with several ways to inherit.
+# **What you see.** New weights know of a method only the widths that it left. Where the widths and the seed are the same, so are the networks. These rows of the next table are one scratch training compared with several ways to inherit.
 
 # %%
 against_finetune = method_family(studies, against="finetune")
@@ -210,7 +210,7 @@ verdict_table(against_finetune)
 rl.figures.families(against_finetune)
 
 # %% [markdown]
-# **What you see.** Scratch-E lies on both sides of zero. It is shown to be better than fine-tuning for random filters and is not decided anywhere else. Scratch-B lies to the right in every row, and in most of them it is shown to be better. No row shows equivalence, and none shows that new weights are worse.
+# **What you see.** Scratch-E lies on both sides of zero. It is shown to be better than fine-tuning for random filters and is not decided anywhere else. Scratch-B lies to the right in every row, and in most of them it is shown to be better. A difference that its own lesson decides among four comparisons, as for weight level, can be undecided among sixteen: that is the price of a larger family. No row shows equivalence, and none shows that new weights are worse.
 
 # %% [markdown]
 # ## 9. The same against a better recipe
@@ -264,7 +264,7 @@ for against, family in {"Fine-tuned": against_finetune, "LR rewinding": against_
 #
 # - Rows are not independent (section 8), so rows that agree are fewer confirmations than they seem.
 # - One slim network, one data set of small images, twenty epochs. The published study trained large networks for 160.
-# - Equal epochs are not equal cost. LR rewinding rests on a trained large network *and* on a whole schedule of its own.
+# - Equal epochs need not be equal cost. LR rewinding always rests on a trained large network, besides a whole schedule of its own. Scratch-E does only where pruning found the architecture, as in slimming, SSS and weight level.
 # - Methods are not ranked here. They differ in what is left, and the comparisons are within each method.
 # - A verdict of *not decided* says nothing about the size of the difference; its interval does.
 

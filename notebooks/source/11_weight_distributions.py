@@ -21,7 +21,7 @@ lab = start(11)
 # %% [markdown]
 # ## 1. A histogram of what lives, in full
 #
-# Pruning single weights leaves a layer its shape and holds weights at zero with a *mask*, True where a weight lives. A histogram of the whole tensor would mostly count the dead. What matters is what lives: the weights under the mask. A weight that is exactly zero *without* a mask lives too, and gets a share of its own, since no bin may swallow it.
+# Pruning single weights leaves a layer its shape and holds weights at zero with a *mask*, True where a weight lives. What matters is what lives: the weights under the mask. A weight that is exactly zero *without* a mask lives too, and gets a share of its own, since no bin may swallow it.
 #
 # **Predict.** Below, `second` has lost its smaller half. How does a histogram without the mask differ from one with it?
 
@@ -68,7 +68,7 @@ for name, model in {"unpruned": large.model, "pruned": inherited, "new weights":
     print(f"{name:12} {rl.evaluate(model, task)[0]:.1%} of {len(task.test)} held-out images")
 
 # %% [markdown]
-# One quarter of the epochs of fine-tuning follows, at the last learning rate. It begins with the inherited weights and holds the mask.
+# Fine-tuning follows: a quarter of the large network's epochs, at the last learning rate. It begins with the inherited weights and holds the mask.
 
 # %%
 budget = rl.REGIMES["finetune"].budget(recipe, plan.flops_ratio)
@@ -143,7 +143,7 @@ rl.figures.weight_layers(weights[weights["network"].isin(["unpruned", "finetune"
 # **What you see.** Each panel has its own horizontal axis. The gap takes a larger part of it in the later layers, whose weights are smaller. There the one threshold reaches furthest into the hump of the unpruned network, and fewest weights stay.
 
 # %% [markdown]
-# ## 4. Channel pruning leaves no gap
+# ## 4. After channel pruning
 #
 # L1-norm pruning removes whole filters, those of small total.
 #
@@ -168,7 +168,7 @@ figure
 rl.figures.scales(recorded.tables("scales").inputs["slimming-vgg11-digits-half-classroom"])
 
 # %% [markdown]
-# **What you see.** With the penalty all scales are smaller, and the later convolutions have a peak next to zero beside a second hump. In the early layers there is no such peak, and they will lose little. [Lesson 12](12_architecture_patterns.ipynb) shows which layers lose what, and a study whose penalty was too strong.
+# **What you see.** With the penalty all scales are smaller, and every convolution has a peak next to zero beside a second hump. In the later convolutions the hump itself lies nearer to zero, so one threshold takes more of them. [Lesson 12](12_architecture_patterns.ipynb) shows which layers lose what, and a study whose penalty was too strong.
 
 # %% [markdown]
 # ## 5. How far training moves weights
@@ -191,13 +191,15 @@ figure
 #
 # Two networks of one architecture are *linearly connected* if the error stays low on the straight line between their weights. The **barrier** is how far it rises above the line between the two ends. At every place the statistics of batch normalisation are estimated anew, or the averages would be wrong for a reason that has nothing to do with the weights.
 #
+# The figure is of another study: VGG-16 at quick scale, three seeds.
+#
 # **Predict.** How high is the barrier between a fine-tuned network and one from scratch? And between two fine-tuned networks of different seeds?
 
 # %%
 rl.figures.barrier(recorded.tables("barrier").inputs["l1-vgg16-digits-quick"])
 
 # %% [markdown]
-# **What you see.** Between the ends nearly everything is lost, and for two fine-tuned networks as much as for a fine-tuned and a scratch one. The barrier does not set inherited weights apart from new ones; it sets apart networks with different random starts. Channels were not aligned: filter 3 of one network need not do the work of filter 3 of another.
+# **What you see.** Between the ends nearly everything is lost, and for two fine-tuned networks as much as for a fine-tuned and a scratch one. So the barrier does not tell inherited weights from new ones. In all three pairs the networks had different random starts; a pair with the same start was not measured. Channels were not aligned: filter 3 of one network need not do the work of filter 3 of another.
 
 # %% [markdown]
 # ## 7. Do two seeds keep the same weights?

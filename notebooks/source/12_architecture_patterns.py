@@ -152,7 +152,7 @@ rl.figures.kernels(kernels)
 # **What you see.** Two patterns at once. From stage to stage far fewer weights stay, so most of the cut is at the end of the network. Within the two last stages the centre stays more often than the corners. The first stage varies too, but it has few weights; in between the nine positions differ little.
 
 # %% [markdown]
-# The centre is no mystery: on a small map a corner of the kernel mostly meets padding, where its weight multiplies zeros, gets no gradient and stays small. Exercise 2 counts it.
+# The centre is no mystery: on a small map a corner of the kernel often meets padding: at 7 of 16 places of a 4×4 map, and at a larger share of a smaller one. There its weight multiplies zeros and gets no gradient, so it grows less than the centre. Exercise 2 counts it.
 
 # %%
 corner = kernels.query("row != 1 and column != 1").groupby("stage")["keep"].mean()
@@ -223,12 +223,12 @@ for verdict in results.verdicts():
     print(verdict, end="\n\n")
 
 # %% [markdown]
-# **What you see.** Only one of the four comparisons is decided: Scratch-E, with as many epochs as LR rewinding, is worse than it. Against ordinary fine-tuning, and for Scratch-B against LR rewinding, seeds differ too much for a verdict. So here the architecture alone was not shown to be enough, nor that it is not.
+# **What you see.** Scratch-B ends about as high as the unpruned network on average. Only one of the four comparisons is decided: Scratch-E, with as many epochs as LR rewinding, is worse than it. Against ordinary fine-tuning, and for Scratch-B against LR rewinding, seeds differ too much for a verdict. So the study shows neither that the architecture alone is enough nor that it is not.
 
 # %% [markdown]
 # **Explore.** Choose a study, and one seed or the mean of all. Bars are layers, lines the stages that a guided design would take over.
 #
-# **Predict.** L1-norm pruning with one ratio a layer: what does its picture look like, before you choose it?
+# **Predict.** L1-norm pruning with one ratio for all layers: what does its picture look like, before you choose it?
 
 # %%
 pictures = {"slimming, strength 0.0025": names["VGG-11, strength 0.0025"],
@@ -236,6 +236,9 @@ pictures = {"slimming, strength 0.0025": names["VGG-11, strength 0.0025"],
             "weight level": "weight-level-vgg11-digits-0.8-classroom",
             "L1-norm": "l1-vgg11-digits-half-classroom"}
 widgets.architecture_patterns({title: widths[study] for title, study in pictures.items()})
+
+# %% [markdown]
+# **What you see.** The picture of slimming falls from stage to stage. With L1-norm, once you choose it, all bars have about one height: that pattern was set, not found.
 
 # %% [markdown]
 # ## 8. What this does not show
@@ -251,19 +254,19 @@ widgets.architecture_patterns({title: widths[study] for title, study in pictures
 # The answers use names from the cells above, so run those first. Write in place of the dots, run the cell, then run the check below it.
 
 # %% [markdown]
-# **Exercise 1.** *Easy, 5 minutes.* In the study with the weaker penalty, which stage of convolutions keeps the smallest share of its channels over all seeds? Give the side of its feature maps in pixels. The table is `widths[names["VGG-11, strength 0.0025"]]`; linear layers have side 0 and are not asked for.
+# **Exercise 1.** *Easy, 5 minutes.* In the study with the weaker penalty, in which layer do the seeds differ most in the number of channels that they keep, the most minus the fewest? Give its name. The table is `widths[names["VGG-11, strength 0.0025"]]`, with a row for each layer and seed; `after` counts the channels kept.
 
-# %% exercise="least_kept" points=1
+# %% exercise="least_agreed" points=1
 ### BEGIN SOLUTION
-rows = widths[names["VGG-11, strength 0.0025"]].query("side > 0")
-side = (rows["after"] / rows["before"]).groupby(rows["side"]).mean().idxmin()
+kept = widths[names["VGG-11, strength 0.0025"]].groupby("layer")["after"]
+layer = (kept.max() - kept.min()).idxmax()
 ### END SOLUTION
 
-# %% check="least_kept"
-lab.check(checks.least_kept, side, widths[names["VGG-11, strength 0.0025"]])
+# %% check="least_agreed"
+lab.check(checks.least_agreed, layer, widths[names["VGG-11, strength 0.0025"]])
 
-# %% [markdown] hint="least_kept"
-# A share is `after / before`. Group the shares by side and take the mean of each group.
+# %% [markdown] hint="least_agreed"
+# Group the rows by layer. The largest and the smallest `after` of each group are `max()` and `min()`.
 
 # %% [markdown]
 # **Exercise 2.** *Medium, 10 minutes.* A 3x3 convolution with a border of one zero runs over a map of 2x2 pixels, and gives 2x2 outputs. At which share of the outputs does the kernel's upper left corner lie on a pixel instead of the border?

@@ -48,7 +48,7 @@ figure.numbers.head(3)
 #
 # A venue's text block has a fixed width. A figure of another width is scaled by LaTeX, and its text with it.
 #
-# **Predict.** The figure above is 5.5 inches wide and its axis labels have 9 points. Someone puts it into a column of 3.25 inches. How large is the text then, if 7 points is the least that reads well?
+# **Predict.** The figure above is 5.5 inches wide and its axis labels have 9 points. Someone puts it into a column of 3.25 inches. How large is its text then? Is that at least 7 points, the least that reads well?
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -174,7 +174,7 @@ for seeds in (3, 5, 10, 30):
 # **What you see.** The t interval holds the truth about as often as it promises, at any number of seeds. The percentile bootstrap falls far short with 3 seeds, still short with 5 and 10, and comes close with 30. The simulated seeds follow a normal law, for which the t interval is made.
 
 # %% [markdown]
-# With 3 seeds there is a second reason for caution: a resample has only three values to choose from, so the interval can never reach beyond the smallest and the largest seed.
+# With 3 seeds the shortfall can be worked out. One resample in 27 draws the smallest seed three times, which is more than 2.5 %, so the interval runs from the smallest seed to the largest. In a quarter of all studies the three lie on one side of the truth.
 #
 # The package's paired comparison uses the t interval. It should agree with the function above on the differences of the study.
 
@@ -247,7 +247,7 @@ print(*table.sources, sep="\n")
 print(*table.latex.splitlines()[2:9], sep="\n")
 
 # %% [markdown]
-# **What you see.** Own rows have a mark, and the sources below say the scale, the width, the data and the seeds of each. `table.latex` holds the same, with the sources as the caption, for the package booktabs.
+# **What you see.** Own rows have a mark, and the sources below say the scale, the width, the data and the seeds of each. Where a study is not finished, its cells rest on fewer seeds than the source names; (n) counts them. In own rows the column Target holds the epochs. `table.latex` holds the same, with the sources as the caption, for the package booktabs.
 
 # %% [markdown]
 # ## 10. All at once, from the command line
@@ -281,19 +281,19 @@ print("left behind:", len(list(lab.root.glob("*.pdf"))), "files")
 # The answers use names from the cells above, so run those first. Write in place of the dots, run the cell, then run the check below it.
 
 # %% [markdown]
-# **Exercise 1.** *Easy, 5 minutes.* What is the standard deviation over seeds, in percentage points, that the first figure shows for Scratch-B? Take it from `figure.numbers`, the table that goes into the CSV.
+# **Exercise 1.** *Easy, 5 minutes.* The first figure shows standard deviations over seeds. How long, in percentage points, would the bar of Scratch-B reach to each side if it showed the *standard error* of the mean? Take the accuracies from `figure.numbers`, the table that goes into the CSV.
 
-# %% exercise="spread_shown" points=1
+# %% exercise="standard_error" points=1
 ### BEGIN SOLUTION
 rows = figure.numbers[figure.numbers["regime"] == "scratch-b"]
-spread = rows["accuracy"].std()
+error = rows["accuracy"].std() / len(rows) ** 0.5
 ### END SOLUTION
 
-# %% check="spread_shown"
-lab.check(checks.spread_shown, spread, figure.numbers, "scratch-b")
+# %% check="standard_error"
+lab.check(checks.standard_error, error, figure.numbers, "scratch-b")
 
-# %% [markdown] hint="spread_shown"
-# Keep the rows of that regime. The standard deviation of a sample divides by n - 1, which pandas does by default and NumPy does not.
+# %% [markdown] hint="standard_error"
+# Keep the rows of that regime. The standard deviation of a sample divides by n - 1, which pandas does by default and NumPy does not; the standard error divides it by the root of n.
 
 # %% [markdown]
 # **Exercise 2.** *Easy, 5 minutes.* A figure was drawn 6.75 inches wide with text of 8 points. At which width, in inches, does its text come out at exactly 6 points, if LaTeX scales the figure to that width?
@@ -328,10 +328,10 @@ lab.check(checks.paired_interval, paired_interval)
 # Subtract pair by pair first; from there on it is the interval of one sample, as in section 6.
 
 # %% [markdown] more="paired_interval"
-# The width that pairing saves can be seen by shuffling one of the samples:
+# What pairing saves can be seen by shuffling one of the samples. It saves only where the two share something ([10](10_scratch_or_finetune.ipynb), section 5); try `scratch-b` in place of `finetune`.
 #
 # ```python
-# a, b = (results.accuracies(r).to_numpy() for r in ("scratch-b", "lr-rewind"))
+# a, b = (results.accuracies(r).to_numpy() for r in ("finetune", "lr-rewind"))
 # print(paired_interval(a, b), paired_interval(np.roll(a, 1), b))
 # ```
 

@@ -24,33 +24,31 @@ CASES = (
 )
 
 
-def least_kept(answer: Any, widths: pd.DataFrame) -> str:
-    """The side of the stage of convolutions that keeps the smallest mean share of its channels.
+def least_agreed(answer: Any, widths: pd.DataFrame) -> str:
+    """The layer in which the seeds differ most in the channels kept, the most minus the fewest.
 
-    widths: columns layer, side (0 of linear layers), before and after. Raises Wrong for the stage
-    that keeps most, the one with the fewest channels left, or what is no side.
+    widths: a row for each layer and seed, with the columns layer, before and after. Raises Wrong
+    for the layer that keeps fewest channels or the smallest share, or what is no layer.
     """
     answered(answer)
-    rows = widths[widths["side"] > 0]
-    shares = (rows["after"] / rows["before"]).groupby(rows["side"]).mean()
-    sides = ", ".join(f"{side}" for side in sorted(shares.index, reverse=True))
-    refuse(isinstance(answer, str), f"The answer must be the side of a feature map in pixels, one "
-                                    f"of {sides}, not the name of a layer.")
-    value = number(answer)
-    refuse(value == 0, "Side 0 stands for linear layers; the question is about convolutions.")
-    refuse(value not in shares.index and 0 < value < 1,
-           "This is a share; the answer is the side of the stage that keeps it.")
-    demand(value in shares.index, f"No stage has that side; the stages have sides {sides}.")
-    lowest = shares.min()
-    if shares[value] > lowest:
-        refuse(shares[value] == shares.max(), "This stage keeps the largest share; look for the "
-                                              "smallest.")
-        left = rows.groupby("side")["after"].sum()
-        refuse(left[value] == left.min(),
-               "This stage has the fewest channels left, but it had few to begin with; compare "
-               "the shares, after over before.")
-        refuse(True, f"This stage keeps {shares[value]:.1%} on average, and another keeps less.")
-    return f"the stage of {value:g}x{value:g} maps keeps {lowest:.1%} of its channels."
+    kept = widths.groupby("layer")["after"]
+    spans = kept.max() - kept.min()
+    demand(isinstance(answer, str) and answer in spans.index,
+           f"The answer must be the name of a layer in the table, such as {spans.index[0]!r}, not "
+           f"{answer!r}.")
+    if spans[answer] < spans.max():
+        refuse(spans[answer] == spans.min(), "In this layer the seeds agree most; look for the "
+                                             "largest difference.")
+        shares = (widths["after"] / widths["before"]).groupby(widths["layer"])
+        refuse(answer == (shares.max() - shares.min()).idxmax(),
+               "Here the seeds differ most in the share kept; the question is about numbers of "
+               "channels.")
+        refuse(answer in (kept.mean().idxmin(), shares.mean().idxmin()),
+               "This layer keeps least on average; the question is where the seeds differ.")
+        refuse(True, f"In {answer} the seeds differ by {spans[answer]:g} channels, and in another "
+                     "layer by more.")
+    low, high = (float(end[answer]) for end in (kept.min(), kept.max()))
+    return f"in {answer} the seeds keep between {low:g} and {high:g} channels."
 
 
 def corner_on_pixels(answer: Any, side: int) -> str:

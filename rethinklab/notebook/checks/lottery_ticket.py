@@ -18,36 +18,38 @@ from rethinklab.notebook.checks.common import (
     refuse,
     returned,
 )
+from rethinklab.trainers.regimes import regime_title
 
 
-def ticket_lead(answer: Any, table: pd.DataFrame) -> str:
-    """The mean of winning tickets minus that of random weights, in percentage points, at the
-    largest learning rate and share removed of `table` (see `evidence.comparisons.lottery_tables`).
+def ticket_loss(answer: Any, table: pd.DataFrame) -> str:
+    """The ticket's mean accuracy at the smallest share removed minus that at the largest, in
+    percentage points, at the largest learning rate of `table` (see
+    `evidence.comparisons.lottery_tables`).
 
-    Raises Wrong for a swapped sign, fractions, another rate or share, or all rows together.
+    Raises Wrong for a swapped sign, fractions, another rate or regime, or both rates together.
     """
     answered(answer)
     value = number(answer)
-    means = table.groupby(["lr", "ratio", "regime"])["test_accuracy"].mean().unstack() * 100
-    leads = means["ticket"] - means["scratch-e"]
-    place = (table["lr"].max(), table["ratio"].max())
-    expected = float(leads[place])
+    means = table.groupby(["lr", "regime", "ratio"])["test_accuracy"].mean().unstack() * 100
+    losses = means[means.columns.min()] - means[means.columns.max()]
+    place = (table["lr"].max(), "ticket")
+    expected = float(losses[place])
     if not close(value, expected):
-        refuse(close(value, -expected), "The sign is swapped: this is random weights minus the "
-                                        "ticket.")
+        refuse(close(value, -expected), "The sign is swapped: a loss is the accuracy before minus "
+                                        "the accuracy after.")
         refuse(close(100 * value, expected), "This is a difference of fractions; multiply by 100 "
                                              "for percentage points.")
-        for (lr, ratio), other in leads.items():
+        for (lr, regime), other in losses.items():
             refuse(close(value, float(other)) or close(100 * value, float(other)),
-                   f"This is the lead at learning rate {lr:g} with {ratio:.0%} removed; the "
-                   f"question is about {place[0]:g} and {place[1]:.0%}.")
-        whole = table.groupby("regime")["test_accuracy"].mean() * 100
-        refuse(close(value, float(whole["ticket"] - whole["scratch-e"])),
-               "This is the mean over all rates and shares; keep the rows of one of each.")
-        refuse(True, "This is not the difference of the two means. Keep the rows of one rate and "
-                     "one share, and take a mean for each regime.")
-    return (f"at learning rate {place[0]:g}, with {place[1]:.0%} removed, the ticket leads by "
-            f"{expected:+.2f} points on average.")
+                   f"This is the loss of {regime_title(regime)} at learning rate {lr:g}; the "
+                   f"question is about {regime_title(place[1])} at {place[0]:g}.")
+        own = table[table["regime"] == "ticket"].groupby("ratio")["test_accuracy"].mean() * 100
+        refuse(close(value, float(own[own.index.min()] - own[own.index.max()])),
+               "This is the mean over all rates; keep the rows of one.")
+        refuse(True, "This is not the difference of the two means. Keep the ticket's rows of one "
+                     "rate, and take a mean for each share removed.")
+    return (f"at learning rate {place[0]:g} the ticket loses {expected:.2f} points from "
+            f"{means.columns.min():.0%} to {means.columns.max():.0%} removed.")
 
 
 def rounds_needed(answer: Any, share: float = 0.2, below: float = 0.1) -> str:

@@ -21,30 +21,33 @@ from rethinklab.notebook.checks.common import (
 LEVEL = 0.975  # one side of a 95 % interval
 
 
-def spread_shown(answer: Any, numbers: pd.DataFrame, regime: str) -> str:
-    """The standard deviation over seeds of a regime's accuracy in `numbers`, in points.
+def standard_error(answer: Any, numbers: pd.DataFrame, regime: str) -> str:
+    """The standard error of the mean over seeds of a regime's accuracy in `numbers`, in points.
 
     numbers: columns regime, seed and accuracy (%), as the figure of regimes carries them.
-    Raises Wrong for a fraction, the population's formula, a standard error, or other rows.
+    Raises Wrong for a fraction, the population's formula, a standard deviation, or other rows.
     """
     value = number(answer)
     own = numbers.loc[numbers["regime"] == regime, "accuracy"]
-    expected, n = float(own.std()), len(own)
-    if close(value, expected):
-        return f"the {n} seeds spread by {expected:.2f} points around their mean."
-    refuse(math.isclose(value * 100, expected, rel_tol=1e-3),
+    n = len(own)
+    expected = float(own.std()) / math.sqrt(n)
+    if math.isclose(value, expected, rel_tol=0.02):
+        return f"the mean of {n} seeds has a standard error of {expected:.2f} points."
+    refuse(math.isclose(value * 100, expected, rel_tol=0.02),
            "This is a fraction; the column accuracy is in percent, so use it as it is.")
-    refuse(math.isclose(value, float(own.std(ddof=0)), rel_tol=1e-3),
-           "This divides by n, as NumPy does by default. The spread of a sample divides by n - 1: "
-           "ddof=1 in NumPy, the default in pandas.")
-    refuse(math.isclose(value, expected / math.sqrt(n), rel_tol=1e-3),
-           "This is the standard error, which shrinks with more seeds; the figure shows the "
-           "standard deviation.")
-    refuse(close(value, float(own.mean())), "This is the mean; the question asks for the spread.")
-    refuse(math.isclose(value, float(numbers["accuracy"].std()), rel_tol=1e-3),
+    refuse(math.isclose(value, float(own.std()), rel_tol=0.02),
+           "This is the standard deviation, which the figure shows; divide it by the root of the "
+           "number of seeds.")
+    refuse(math.isclose(value, float(own.std(ddof=0)) / math.sqrt(n), rel_tol=0.02),
+           "This divides the squares by n, as NumPy does by default. The spread of a sample "
+           "divides by n - 1: ddof=1 in NumPy, the default in pandas.")
+    refuse(math.isclose(value, float(own.std()) / n, rel_tol=0.02),
+           "This divides by the number of seeds; divide by its root.")
+    refuse(close(value, float(own.mean())), "This is the mean; the question asks for its error.")
+    refuse(math.isclose(value, float(numbers["accuracy"].std()) / math.sqrt(len(numbers)),
+                        rel_tol=0.02),
            f"This is over all regimes together; keep only the rows of {regime}.")
-    refuse(True, "This is not the standard deviation of that regime's accuracies in "
-                 "figure.numbers.")
+    refuse(True, "This is not the standard error of that regime's accuracies in figure.numbers.")
     raise AssertionError
 
 

@@ -23,8 +23,8 @@ from rethinklab.trainers.regimes import UNPRUNED, find_regime, regime_title
 SHARES = (0.25, 0.8)
 
 
-def lead(answer: Any, results: Results) -> str:
-    """The mean of the best regime that inherits weights minus that of Scratch-E, in points.
+def lead(answer: Any, results: Results, over: str) -> str:
+    """The mean of the best regime that inherits weights minus that of `over`, in points.
 
     Raises Wrong for a swapped sign, fractions, another regime, or no number.
     """
@@ -34,19 +34,23 @@ def lead(answer: Any, results: Results) -> str:
     inheriting = [regime for regime in results.regimes if regime != UNPRUNED
                   and find_regime(regime).start == "inherited"]
     best = max(inheriting, key=lambda regime: float(means[regime]))
-    expected = float(means[best] - means["scratch-e"])
+    expected, other = float(means[best] - means[over]), _title(over)
     if not close(value, expected):
-        refuse(close(value, -expected), "The sign is swapped: this is Scratch-E minus the other.")
+        refuse(close(value, -expected), f"The sign is swapped: this is {other} minus the best.")
         refuse(close(value * 100, expected),
                "This is a difference of fractions; the summary is in percent, so use it as it is.")
         for regime in results.regimes:
-            refuse(close(value, float(means[regime] - means["scratch-e"])),
-                   f"This is the lead of {regime_title(regime)}"
+            refuse(close(value, float(means[regime] - means[over])),
+                   f"This is the lead of {_title(regime)}"
                    + (", and another regime that inherits has a higher mean." if regime
                       in inheriting else ", which does not inherit pruned weights."))
         refuse(True, "This is not the difference of the two means. Take the higher one of those "
-                     "that inherit, and subtract that of Scratch-E.")
-    return f"{regime_title(best)} leads Scratch-E by {expected:+.2f} points on average."
+                     f"that inherit, and subtract that of {other}.")
+    return f"{_title(best)} leads {other} by {expected:+.2f} points on average."
+
+
+def _title(regime: str) -> str:
+    return "the unpruned network" if regime == UNPRUNED else regime_title(regime)
 
 
 def stored_bytes(answer: Any, weights: int = 1_000_000, density: float = 0.2, value_bytes: int = 4,
