@@ -25,7 +25,7 @@ def test_stubs_are_unanswered():
         unanswered(checks.conv_macs, stub)
         unanswered(checks.busiest, stub, SIZES)
         unanswered(checks.conv_cost, stub)
-        unanswered(checks.time_left, stub, TIMES)
+        unanswered(checks.throughput, stub, TIMES)
     unanswered(checks.conv_cost, dots)
     unanswered(checks.conv_cost, gives_dots)
 
@@ -85,13 +85,15 @@ def test_conv_cost():
     wrong("must be the function", check, 5)
 
 
-def test_time_left():
-    check = checks.time_left
-    right(check, 0.62, TIMES)
-    right(check, 0.85, TIMES, batch=1)
-    wrong("in percent", check, 62, TIMES)
-    wrong("times faster", check, 50 / 31, TIMES)
-    wrong("share of MACs", check, 0.4, TIMES)
-    wrong("batch of 1", check, 0.85, TIMES)
-    wrong("divide pruned by unpruned", check, 0.1, TIMES)
+def test_throughput():
+    check = checks.throughput
+    right(check, 64 / 0.031, TIMES)
+    right(check, round(64 / 0.031), TIMES)
+    right(check, 1 / 0.0017, TIMES, batch=1)
+    wrong("millisecond", check, 64 / 31, TIMES)
+    wrong("batches a second", check, 1 / 0.031, TIMES)
+    wrong("milliseconds of a batch", check, 31, TIMES)
+    wrong("batch of 1", check, 1 / 0.0017, TIMES)
+    wrong("for unpruned", check, 64 / 0.05, TIMES)
+    wrong("divide the images", check, 3, TIMES)
     wrong("one number", check, TIMES["latency"], TIMES)

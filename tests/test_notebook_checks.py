@@ -43,7 +43,7 @@ def test_stubs_are_unanswered(results, plans):
             ...
 
     for stub in (..., None):
-        unanswered(start_here.mean_difference, stub, results)
+        unanswered(start_here.mean_difference, stub, results, "scratch-b", "finetune")
         unanswered(start_here.scratch_b_epochs, stub, 160, plans["A"])
         unanswered(start_here.halves_macs, stub)
         unanswered(l1_norm.most_sensitive, stub, SCAN, 0.75)
@@ -68,15 +68,15 @@ def test_a_function_of_dots_is_a_stub_and_one_that_gives_something_is_not():
 
 def test_mean_difference(results):
     solution = (results.accuracies("scratch-b") - results.accuracies("finetune")).mean()
-    right(start_here.mean_difference, solution, results)
-    right(start_here.mean_difference, round(solution, 2), results)
+    right(start_here.mean_difference, solution, results, "scratch-b", "finetune")
+    right(start_here.mean_difference, round(solution, 2), results, "scratch-b", "finetune")
     check = start_here.mean_difference
-    wrong("sign is swapped", check, -solution, results)
-    wrong("fractions", check, solution / 100, results)
-    wrong("minus unpruned", check, -1 - 4 / 3, results)
-    wrong("not the mean difference", check, 50, results)
-    wrong("one number", check, [solution], results)
-    wrong("one number", check, results.accuracies("finetune"), results)
+    wrong("sign is swapped", check, -solution, results, "scratch-b", "finetune")
+    wrong("fractions", check, solution / 100, results, "scratch-b", "finetune")
+    wrong("scratch-b minus unpruned", check, -1 - 4 / 3, results, "scratch-b", "finetune")
+    wrong("not the mean difference", check, 50, results, "scratch-b", "finetune")
+    wrong("one number", check, [solution], results, "scratch-b", "finetune")
+    wrong("one number", check, results.accuracies("finetune"), results, "scratch-b", "finetune")
 
 
 def test_scratch_b_epochs(plans):

@@ -31,7 +31,7 @@ lab = start(0)
 #
 # The embedded data are real handwritten digits, set into small colour scenes with other digits in the background. They need no download, and they are hard enough that networks differ.
 #
-# **Predict.** Look at the class names over the images. Which pairs of classes will a network confuse?
+# **Predict.** Several digits are to be seen in most images. Which of them gives the image its class?
 
 # %%
 data = rl.load_data("digits")
@@ -100,7 +100,7 @@ for verb, model in small.items():
     print(f"{verb:8} {params:,} parameters, {rl.evaluate(model, held)[0]:.1%}")
 
 # %% [markdown]
-# **What you see.** The two have the same size, because they have the same architecture. Neither is of use yet: cutting so much at once destroys what the large network had learnt. Both must be trained, and what training makes of them is the question.
+# **What you see.** The two have the same size, because they have the same architecture. Neither is of use yet: so deep a cut destroys what the one had inherited, and the other has learnt nothing. Both must be trained, and what training makes of them is the question.
 
 # %% [markdown]
 # ## 6. The recorded study
@@ -128,17 +128,19 @@ results.table().set_index("regime")
 rl.figures.regimes(results)
 
 # %% [markdown]
-# **What you see.** Each dot is one seed and each open mark a mean with its standard deviation; grey lines join the regimes of one seed, so what counts is whether the lines all rise or all fall, not whether the clouds overlap.
+# **What you see.** Each dot is one seed and each open mark a mean with its standard deviation; grey lines join the regimes of one seed, so look whether the lines all rise or all fall, not whether the clouds overlap. Whether so few lines are enough is for the verdict to say.
 
 # %% [markdown]
 # A mean difference alone decides nothing: with few seeds it can be luck. The verdict is one of four: *better*, *worse*, *equivalent* (the difference is shown to be smaller than a margin that was set before), or *not decided*. The two comparisons below were declared together, so their claims are held to a stricter bar (Holm's rule).
+#
+# The *interval* is built to hold the true mean difference in 95 of 100 such studies. The *exact sign-flip p* counts how many of all ways to give the differences a sign make a mean at least as far from zero: with three pairs there are eight ways, so it is never below 2/8. [10](10_scratch_or_finetune.ipynb) builds both.
 
 # %%
 for verdict in results.verdicts():
     print(verdict, end="\n\n")
 
 # %% [markdown]
-# **What you see.** Both scratch regimes are higher than fine-tuning in every seed. For Scratch-B that is just enough for *better*; for Scratch-E, whose interval holds zero, it is *not decided*. With two comparisons in one family the bar is higher than a single interval shows. The verdict says how many pairs would show a true difference of a given size four times out of five.
+# **What you see.** Both scratch regimes are higher than fine-tuning in every seed. For Scratch-B that is just enough for *better* by the t test, which assumes that differences are normal; three pairs are too few for the exact test to say so. For Scratch-E, whose interval holds zero, it is *not decided*. With two comparisons in one family the bar is higher than a single interval shows. The verdict says how many pairs would show a true difference of a given size four times out of five.
 
 # %% [markdown]
 # ## 7. What this does not show
@@ -154,15 +156,15 @@ for verdict in results.verdicts():
 # The answers use names from the cells above, so run those first. Write in place of the dots, run the cell, then run the check below it.
 
 # %% [markdown]
-# **Exercise 1.** *Easy, 5 minutes.* Compute the mean of Scratch-B minus Fine-tuned over the seeds, in percentage points. `results.accuracies(regime)` gives the accuracies by seed.
+# **Exercise 1.** *Easy, 5 minutes.* Compute the mean of Scratch-B minus Unpruned over the seeds, in percentage points. `results.accuracies(regime)` gives the accuracies by seed, in percent; the regimes are called `scratch-b` and `unpruned`.
 
 # %% exercise="mean_difference" points=1
 ### BEGIN SOLUTION
-difference = (results.accuracies("scratch-b") - results.accuracies("finetune")).mean()
+difference = (results.accuracies("scratch-b") - results.accuracies("unpruned")).mean()
 ### END SOLUTION
 
 # %% check="mean_difference"
-lab.check(checks.mean_difference, difference, results)
+lab.check(checks.mean_difference, difference, results, "scratch-b", "unpruned")
 
 # %% [markdown] hint="mean_difference"
 # The two series have the seed as their index, so pandas subtracts seed from seed.

@@ -115,7 +115,7 @@ for name in ("vgg16", "vgg19", "resnet20", "resnet56", "resnet110", "preresnet16
     print(f"{name:14} {sizes[name].params:11,} parameters {sizes[name].macs / 1e6:7.2f}M MACs")
 
 # %% [markdown]
-# **What you see.** The two columns do not rank the networks alike: the DenseNets have far fewer parameters than VGG-16 and do nearly as many MACs. These are the networks of the study at full width, for 10 classes (VGG-19 with the single linear layer that network slimming prunes); tests of the package hold their sizes to the last parameter.
+# **What you see.** The two columns do not rank the networks alike: the DenseNets have far fewer parameters than VGG-16 and do nearly as many MACs. These are the networks of the study at full width, for 10 classes (VGG-19 in the form that network slimming prunes, with a single linear layer); tests of the package hold their sizes to the last parameter.
 #
 # **Predict.** In a ResNet each stage has half the resolution and twice the channels of the one before. How do the MACs of a convolution change from stage to stage?
 
@@ -131,7 +131,7 @@ figure
 # %% [markdown]
 # ## 4. What can go: the residual stream
 #
-# In a ResNet all second convolutions of a stage add into one stream. Channel 5 of the stream can go only if *all* of them lose their filter 5. The study, like Li et al. (2017), leaves the stream alone and prunes inside the blocks.
+# In this ResNet the first convolution and the second one of every block add into one stream; between stages it is only padded with more channels. Channel 5 of it can go only if *all* of them lose their filter 5. The study, like Li et al. (2017), leaves the stream alone and prunes inside the blocks.
 #
 # **Predict.** Half of the filters go in every convolution that may lose any. VGG-16 keeps about a quarter of its MACs, since both sides of its layers shrink. And ResNet-20?
 
@@ -205,9 +205,9 @@ for name, cost in measured.items():
 # **What you see.** Half of the MACs is not half of the time. Each layer has costs that do not shrink with its filters: starting an operation, moving maps through memory, batch normalisation, additions, and narrow layers use a processor less well. The masked network saves hardly any time: the zeros are multiplied like any other number, unless special code or hardware skips them.
 
 # %% [markdown]
-# The same was recorded for the networks of a study: VGG-16, slim, cut by target A.
+# Times were also recorded for the networks of a study: VGG-16, slim, cut by target A.
 #
-# **Predict.** Do the pruned networks lie on the dashed line, on which time would fall as MACs do?
+# **Predict.** About 65 % of the MACs are left. Which share of the time, for one image and for a batch of 64? On the dashed line of the figure time would fall as MACs do.
 
 # %%
 times = lab.evidence("latency", "l1-vgg16-digits-quick")
@@ -237,7 +237,7 @@ for name in ("params", "macs", "flops"):
 #
 # Here is what each network of the recorded study spent. The large marks of the figure count the training of the large network, which found the architecture; the pale ones count the training from scratch alone.
 #
-# **Predict.** The pale mark of Scratch-B: will it stand left of the unpruned network, right of it, or at about the same cost?
+# **Predict.** Scratch-B in all, with the training that found its architecture: about how many times the cost of the unpruned network?
 
 # %%
 results = lab.results("l1-vgg16-digits-quick")
@@ -322,19 +322,19 @@ lab.check(checks.conv_cost, conv_cost)
 # The kernel fits at `(side + 2 * padding - kernel) // stride + 1` places along each side. With groups, look at the shape of `layer.weight`: its second number is the inputs of one group.
 
 # %% [markdown]
-# **Exercise 4.** *Medium, 10 minutes.* In `times`, the table behind the figure of section 6: which share of the unpruned network's latency do the pruned networks take, on average, for a batch of 64 images? Give a fraction.
+# **Exercise 4.** *Medium, 10 minutes.* In `times`, the table behind the figure of section 6: how many images a second do the pruned networks take in batches of 64? `latency` is in milliseconds for the whole batch; take its mean over the seeds first.
 
-# %% exercise="time_left" points=2
+# %% exercise="throughput" points=2
 ### BEGIN SOLUTION
 rows = times[times["batch"] == 64].groupby("network")["latency"].mean()
-time_left = rows["pruned"] / rows["unpruned"]
+throughput = 64 / (rows["pruned"] / 1000)
 ### END SOLUTION
 
-# %% check="time_left"
-lab.check(checks.time_left, time_left, times, batch=64)
+# %% check="throughput"
+lab.check(checks.throughput, throughput, times, batch=64)
 
-# %% [markdown] hint="time_left"
-# Keep the rows of that batch, take the mean latency of each network, and divide.
+# %% [markdown] hint="throughput"
+# Keep the rows of that batch and take the mean latency of the pruned networks. A second has 1000 milliseconds.
 
 # %% [markdown]
 # ## 11. Where to go next

@@ -25,9 +25,7 @@ lab = start(2)
 #
 # A convolution's weight has the shape (filters, input channels, kernel height, kernel width). The L1-norm of filter $j$ is $s_j = \sum |W_j|$, the sum of its absolute weights. Li et al. (2017) remove the filters of each layer with the smallest $s_j$: with inputs of similar size, a small filter gives small outputs, which the next layer will miss least.
 #
-# A filter that goes takes a channel with it, so the next convolution loses the weights that read that channel.
-#
-# **Predict.** `first` below has 6 filters and loses 3. Which dimension of which weights shrinks?
+# **Predict.** Below, the weight of `first` has the shape (6, 3, 3, 3) and that of `second`, which reads it, (4, 6, 3, 3). Three filters of `first` go. Which shapes are left?
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -54,7 +52,7 @@ images = torch.randn(8, *data.input_shape)
 print("same outputs:", torch.allclose(toy(images), theirs(images), atol=1e-6))
 
 # %% [markdown]
-# **What you see.** The two functions above choose the same filters as the package and leave a network with the same outputs. From here on the package does it, for any network and with a check after each cut.
+# **What you see.** A filter that goes takes a channel with it, so the next convolution loses the weights that read that channel. The two functions above choose the same filters as the package and leave a network with the same outputs. From here on the package does it, for any network and with a check after each cut.
 
 # %% [markdown]
 # ## 2. Which filters go
@@ -193,7 +191,7 @@ results
 rl.figures.regimes(results)
 
 # %% [markdown]
-# **What you see.** Both scratch regimes lie above fine-tuning in every seed, and only Scratch-B, which also trains for longest, is shown to be better. Nothing here says that the pruned architecture needs the inherited weights to do well.
+# **What you see.** Both scratch regimes lie above fine-tuning in every seed, and only Scratch-B, which also trains for longest, is better, by the t test alone: three pairs are too few for the exact one. Nothing here says that the pruned architecture needs the inherited weights to do well.
 
 # %% [markdown]
 # ## 7. What this does not show

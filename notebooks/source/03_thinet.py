@@ -301,9 +301,9 @@ lab.check(checks.largest_gain, layer, alone)
 #
 # | | 0 | 1 | 2 |
 # |---|---|---|---|
-# | **0** | 9 | -8 | 1 |
-# | **1** | -8 | 8 | 2 |
-# | **2** | 1 | 2 | 5 |
+# | **0** | 9 | -8 | -1 |
+# | **1** | -8 | 8 | 0 |
+# | **2** | -1 | 0 | 5 |
 
 # %% exercise="by_hand" points=2
 ### BEGIN SOLUTION
@@ -317,7 +317,7 @@ lab.check(checks.by_hand, removed)
 # The first step looks at the diagonal only. The second compares, for each channel that is left, the sum over the four entries of its set. Is the result the best pair?
 
 # %% [markdown] more="by_hand"
-# Channel 2 goes first (5 is less than 8 and 9). With it, channel 0 makes 5 + 9 + 2 = 16 and channel 1 makes 5 + 8 + 4 = 17, so channel 0 follows. The pair 0 and 1 would have cost 9 + 8 - 16 = 1.
+# Channel 2 goes first (5 is less than 8 and 9). With it, channel 0 makes 5 + 9 - 2 = 12 and channel 1 makes 5 + 8 = 13, so channel 0 follows. The pair 0 and 1 would have cost 9 + 8 - 16 = 1.
 
 # %% [markdown]
 # **Exercise 3.** *Medium, 15 minutes.* Write the greedy removal so that it needs the Gram matrix only. The answer is a function of `gram` (a tensor of shape C x C) and the number of channels to remove; it gives the list of their numbers in the order in which they go, and leaves `gram` as it was.

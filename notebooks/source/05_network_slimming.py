@@ -208,7 +208,7 @@ rl.figures.scales(lab.evidence("scales", study))
 rl.figures.layer_widths(lab.evidence("widths", study))
 
 # %% [markdown]
-# **What you see.** All seeds agree on the outline: early layers stay nearly whole, the last convolutions keep the smallest share, and the linear layer loses nothing. They do not agree on the numbers, least of all in the later convolutions.
+# **What you see.** All seeds agree on the outline: the first four convolutions keep about four fifths, the last convolutions keep the smallest share, and the linear layer loses nothing. They do not agree on the numbers, least of all in the later convolutions.
 
 # %% [markdown]
 # **Predict.** LR rewinding keeps the weights and repeats the whole schedule of learning rates. Fine-tuning keeps them and trains for a quarter of it at the lowest rate. Scratch-E and Scratch-B have new weights. Put the four in order.
@@ -229,7 +229,7 @@ for verdict in results.verdicts():
 #
 # Where an architecture is found, Liu et al. (2019) ask a further question. If the network does well from new weights, is that because of its widths, or would any network of its size do? The control is a *uniform* design: every layer keeps the same share, with as many parameters. *Guided* and *transferred* designs take averages over layers from this or another pruned network ([notebook 12](12_architecture_patterns.ipynb)).
 #
-# These studies were recorded on a VGG-16 for twelve epochs, with the penalty of section 2. They are read as recorded at any scale.
+# These studies were recorded on a VGG-16 for twelve epochs, with the penalty of section 2. These results are always read from the record, never computed here.
 #
 # **Predict.** Which design comes out on top: found or uniform?
 
@@ -251,7 +251,7 @@ print(found.against(uniform, "scratch-e"))
 # ## 8. What this does not show
 #
 # - That slimming finds poor architectures. In section 7 the penalty was strong and the training short; three seeds of one network on one data set, at one target.
-# - That found architectures are worth nothing. Designs with equal parameters differ in their MACs, and one of them was made from a pruned network.
+# - That found architectures are worth nothing. Designs with equal parameters differ in their MACs, and two of the controls, guided and transferred, were themselves made from pruned networks.
 # - That the weights do not matter. In section 6 the regimes differ in their learning rates and in their epochs, not only in where they start.
 # - What the choice of the strength costs. It was looked at with other seeds before the study; a method with one more setting to choose has had one more chance to look good.
 

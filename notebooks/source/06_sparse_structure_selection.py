@@ -19,7 +19,7 @@ lab = start(6)
 # %% [markdown]
 # ## 1. A step that reaches zero, in full
 #
-# Huang and Wang (2018) multiply the output of each *structure* (a channel, a group, a residual branch) by a **scale** $\lambda$, and train the scales with the loss plus $\gamma \sum |\lambda|$.
+# Huang and Wang (2018) multiply the output of each *structure* (a channel, a group, a residual branch) by a **scale** $\lambda$, and train the scales with the loss plus $\gamma \sum |\lambda|$. (These are the paper's letters: here $\lambda$ is a scale and $\gamma$ the strength; in notebook 05 $\gamma$ was the scale.)
 #
 # The **proximal step** treats the two parts apart. First a gradient step on the loss alone, then the *soft threshold*: every scale comes nearer to zero by $\eta\gamma$, and stops *at* zero. $\eta$ is the learning rate. Momentum comes in as in Nesterov's method: the gradient is taken at a *look-ahead point*.
 #
@@ -83,7 +83,7 @@ print(figure.caption)
 figure
 
 # %% [markdown]
-# **What you see.** Both methods swing through zero at first, because momentum carries the scales past it. The proximal step then catches the scales that should vanish, for good. The sub-gradient pushes them by a fixed amount at every step, from one side of zero to the other, and never comes to rest.
+# **What you see.** With both methods the scales that should vanish swing through zero at first, because momentum carries them past it. The proximal step then holds them at zero for good. The sub-gradient pushes them by a fixed amount at every step, from one side of zero to the other, and they never come to rest.
 
 # %% [markdown]
 # ## 2. Channels that switch themselves off
@@ -115,9 +115,9 @@ rl.figures.widths(plan)
 # **What you see.** Each layer loses channels, but not the same share: the layers in the middle keep most, those at both ends least. The accuracy is higher than before because the network has trained for longer.
 
 # %% [markdown]
-# ## 3. Removal changes nothing
+# ## 3. What the removal changes
 #
-# Most methods of this series damage the network when they cut, and repair it afterwards. Here what is cut is zero already.
+# Most methods of this series damage the network when they cut, and repair it afterwards.
 #
 # **Predict.** How large will the largest difference between the outputs before and after the cut be?
 
@@ -135,7 +135,7 @@ print(f"held-out accuracy {rl.evaluate(sparse.model, held)[0]:.1%} before the cu
       f"{rl.evaluate(small, held)[0]:.1%} after it")
 
 # %% [markdown]
-# **What you see.** Outputs and accuracy stay what they were, up to rounding. What training with the scales has cost in accuracy is paid before the cut, not by the cut.
+# **What you see.** What is cut here is zero already, so outputs and accuracy stay what they were, up to rounding. What training with the scales has cost in accuracy is paid before the cut, not by the cut.
 
 # %% [markdown]
 # The sub-gradient of network slimming trains scales under the same kind of penalty, on the scales of batch normalisation. Here it acts for one epoch, strongly enough to bring scales to zero so soon; then as many channels go as above.
@@ -250,15 +250,15 @@ lab.check(checks.seeds_above, count, results)
 # Two series with the same seeds as index compare seed by seed, and the sum of truth values is a count.
 
 # %% [markdown]
-# **Exercise 2.** *Medium, 10 minutes.* Calculate by hand what a branch of section 4 saves: two convolutions from 8 to 8 channels, with 3x3 kernels, on maps of 16 by 16. How many multiply-adds?
+# **Exercise 2.** *Medium, 10 minutes.* Calculate by hand what it would save to remove a branch of two convolutions from 12 to 12 channels, with 3x3 kernels, on maps of 10 by 10. How many multiply-adds?
 
 # %% exercise="branch_macs" points=1
 ### BEGIN SOLUTION
-macs = 2 * 8 * 8 * 9 * 16 * 16
+macs = 2 * 12 * 12 * 9 * 10 * 10
 ### END SOLUTION
 
 # %% check="branch_macs"
-lab.check(checks.branch_macs, macs, channels=8, side=16)
+lab.check(checks.branch_macs, macs, channels=12, side=10)
 
 # %% [markdown] hint="branch_macs"
 # One value of one output map costs as many multiply-adds as a filter has weights.

@@ -102,7 +102,7 @@ print("the plan was known before training:", plan.masks == before.masks)
 # %% [markdown]
 # ## 3. Which filters can recover
 #
-# A zero filter gives zero everywhere. Batch normalisation divides by $\sqrt{\sigma^2 + \epsilon}$ and adds a learnt shift $\beta$, so the channel is constant at $\beta$. Then comes the ReLU. Where $\beta \le 0$ it gives zero and passes no gradient: neither the filter nor $\beta$ can move. Where $\beta > 0$ a gradient comes through.
+# A zero filter gives zero everywhere. Batch normalisation divides by $\sqrt{\sigma^2 + \epsilon}$ and adds a learnt shift $\beta$, so the channel is constant at $\beta$. Then comes the ReLU. Where $\beta \le 0$ it gives zero and passes no gradient: a filter that is zeroed before the first step stays zero. (One that is zeroed later can still move by the momentum that it has gathered.) Where $\beta > 0$ a gradient comes through.
 #
 # **Predict.** Shifts begin at zero. What does that say of a filter that is zeroed before training? And with $\sigma = 0$, will the gradient of a zero filter be small or large?
 
@@ -146,12 +146,12 @@ print(f"accuracy {large.test_accuracy:.1%} before, {restless.test_accuracy:.1%} 
 rl.figures.recovery(pd.DataFrame(watch.rows + again.rows))
 
 # %% [markdown]
-# **What you see.** Rather more than half of the zeroed filters never move, in both epochs as many. All others grow at once, and a part of them comes back, fewer in the second epoch than in the first. The accuracy falls to guessing: half of each layer is zeroed at the end of every epoch, and other filters take the place of those that the network had learnt with.
+# **What you see.** A little more than half of the zeroed filters never move, the same number in both epochs shown. All others grow at once, by a gradient or by momentum, and a part of them comes back, fewer in the second epoch than in the first. The accuracy falls to guessing: half of each layer is zeroed at the end of every epoch, and other filters take the place of those that the network had learnt with.
 
 # %% [markdown]
 # ## 5. Removing what is zero already
 #
-# The plan holds masks over whole filters. A pruned filter still emits its channel's shift, as in the released code, so the network computes the same before and after. A hard cut of the plainly trained network, by the same rule, does not.
+# The plan holds masks over whole filters. A pruned filter still emits its channel's shift, as in the released code. For comparison, the plainly trained network is cut hard, by the same rule.
 #
 # **Predict.** By how much does the accuracy on held-out images change in each case?
 
@@ -162,7 +162,7 @@ for name, result, found in (("soft", soft, plan), ("hard", large, hard)):
     print(f"{name}: {result.test_accuracy:.1%} after training, {pruned:.1%} after the cut")
 
 # %% [markdown]
-# **What you see.** The soft network loses nothing, since it was tested as pruned all along. The hard cut leaves a network that guesses.
+# **What you see.** The soft network computes the same before and after: it was tested as pruned all along. The hard cut leaves a network that guesses.
 #
 # A mask counts a filter as gone in its own layer only. Really removed, it would also take the weights that read it, as in [02 · L1-norm](02_l1_norm.ipynb).
 
@@ -241,7 +241,7 @@ lab.check(checks.weights_left, left)
 # Two dimensions of the weight shrink: its filters, and the channels that they read.
 
 # %% [markdown]
-# **Exercise 3.** *Medium, 15 minutes.* Write a function that takes a batch normalisation and says which filters of the convolution before it could recover if they were zeroed now: a boolean tensor, one value a channel. A ReLU follows, and no scale is zero.
+# **Exercise 3.** *Medium, 15 minutes.* Write a function that takes a batch normalisation and says which filters of the convolution before it would still get a gradient if they were zeroed now: a boolean tensor, one value a channel. A ReLU follows, and no scale is zero.
 
 # %% exercise="can_recover" points=2
 def can_recover(norm):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,14 +12,12 @@ from torch import nn
 from rethinklab.analysis.cost import Cost, profile
 from rethinklab.notebook.checks.common import (
     answered,
-    close,
     demand,
     kind,
     number,
     refuse,
     returned,
 )
-from rethinklab.trainers.regimes import UNPRUNED
 
 
 def conv_macs(answer: Any, filters: int = 64, inputs: int = 32, kernel: int = 3,
@@ -120,27 +119,30 @@ def conv_cost(answer: Callable[[nn.Conv2d, int], tuple[int, int]]) -> str:
             "groups and bias.")
 
 
-def time_left(answer: Any, times: pd.DataFrame, batch: int = 64) -> str:
-    """The share of the unpruned network's latency that the pruned ones take, on average.
+def throughput(answer: Any, times: pd.DataFrame, batch: int = 64) -> str:
+    """The images that the pruned networks take in a second, from their mean latency.
 
-    times: columns network, seed, batch, macs and latency. Raises Wrong for the share of MACs,
-    another batch, the inverse, or percent.
+    times: columns network, seed, batch and latency (milliseconds for the batch). Raises Wrong for
+    the unpruned network, another batch, milliseconds taken for seconds, or batches a second.
     """
     value = number(answer)
-    means = times.groupby(["batch", "network"])[["macs", "latency"]].mean()
-    shares = {b: means.loc[(b, "pruned")] / means.loc[(b, UNPRUNED)]
-              for b in means.index.get_level_values("batch").unique()}
-    expected = float(shares[batch]["latency"])
-    if not close(value, expected):
-        refuse(close(value, 100 * expected), "This is in percent; the answer is a fraction.")
-        refuse(close(value, 1 / expected), "This is how many times faster the pruned networks "
-                                           "are. Divide their time by that of the unpruned one.")
-        refuse(close(value, float(shares[batch]["macs"])),
-               "This is the share of MACs; the question is about time, column latency.")
-        for other in shares:
-            refuse(close(value, float(shares[other]["latency"])),
-                   f"This is for a batch of {other}; the question is about {batch} images.")
-        refuse(True, f"Take the rows of batch {batch}, the mean latency of each network, and "
-                     "divide pruned by unpruned.")
-    return (f"with {shares[batch]['macs']:.1%} of the MACs the pruned networks take "
-            f"{expected:.1%} of the time for {batch} images.")
+    means = times.groupby(["batch", "network"])["latency"].mean()
+    rates = {place: 1000 * place[0] / latency for place, latency in means.items()}
+    expected = float(rates[batch, "pruned"])
+    if not _near(value, expected):
+        refuse(_near(1000 * value, expected), "This is images in a millisecond; a second has 1000.")
+        refuse(_near(value * batch, expected), f"This is batches a second; each has {batch} images.")
+        refuse(_near(value, 1000 * batch / expected), "This is the milliseconds of a batch. Divide "
+                                                      "its images by its seconds.")
+        for (other, network), rate in rates.items():
+            refuse(_near(value, float(rate)),
+                   f"This is for {network} networks and a batch of {other}; the question is "
+                   f"about pruned ones and {batch} images.")
+        refuse(True, f"Take the rows of batch {batch} and of the pruned networks, the mean of "
+                     "their latency, and divide the images by the seconds.")
+    return f"the pruned networks take {expected:,.0f} images a second in batches of {batch}."
+
+
+def _near(a: float, b: float) -> bool:
+    return math.isclose(a, b, rel_tol=2e-3)
+

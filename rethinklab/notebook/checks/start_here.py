@@ -10,29 +10,27 @@ from rethinklab.notebook.checks.common import answered, close, demand, kind, num
 from rethinklab.pruners import Plan
 
 
-def mean_difference(answer: Any, results: Results) -> str:
-    """The mean of Scratch-B minus Fine-tuned over seeds, in percentage points.
+def mean_difference(answer: Any, results: Results, a: str, b: str) -> str:
+    """The mean of regime a minus regime b over seeds, in percentage points.
 
     Raises Wrong for a swapped sign, fractions, another pair of regimes, or no number.
     """
     answered(answer)
     value = number(answer)
-    expected = results.compare("scratch-b", "finetune").mean
-    for regime in results.regimes:
-        if regime not in ("scratch-b", "finetune"):
-            other = results.compare("scratch-b", regime).mean
-            refuse(close(value, other) and not close(value, expected),
-                    f"This is Scratch-B minus {regime}; the question asks for Scratch-B minus "
-                    "Fine-tuned.")
-    refuse(close(value, -expected) and not close(value, expected),
-            "The sign is swapped: this is Fine-tuned minus Scratch-B.")
-    refuse(close(value * 100, expected) and not close(value, expected),
-            "This is a difference of fractions; accuracies() gives percent, so use it as it is.")
-    demand(close(value, expected),
-            "This is not the mean difference. Subtract the two series, which pandas aligns by "
-            "seed, and take the mean.")
-    return (f"over {len(results.accuracies('finetune'))} paired seeds Scratch-B minus Fine-tuned "
-            f"is {expected:+.2f} points on average.")
+    first, second = (results.accuracies(regime) for regime in (a, b))
+    expected = float((first - second).mean())
+    if not close(value, expected):
+        for regime in results.regimes:
+            refuse(regime not in (a, b)
+                   and close(value, float((first - results.accuracies(regime)).mean())),
+                   f"This is {a} minus {regime}; the question asks for {a} minus {b}.")
+        refuse(close(value, -expected), f"The sign is swapped: this is {b} minus {a}.")
+        refuse(close(value * 100, expected),
+               "This is a difference of fractions; accuracies() gives percent, so use it as it "
+               "is.")
+        refuse(True, "This is not the mean difference. Subtract the two series, which pandas "
+                     "aligns by seed, and take the mean.")
+    return f"over {len(first)} paired seeds {a} minus {b} is {expected:+.2f} points on average."
 
 
 def scratch_b_epochs(answer: Any, epochs: int, plan: Plan) -> str:

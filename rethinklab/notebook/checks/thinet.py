@@ -16,7 +16,7 @@ from rethinklab.notebook.checks.common import (
     returned,
 )
 
-TABLE = ((9, -8, 1), (-8, 8, 2), (1, 2, 5))  # the Gram matrix of exercise 2
+TABLE = ((9, -8, -1), (-8, 8, 0), (-1, 0, 5))  # the Gram matrix of exercise 2
 
 
 def largest_gain(answer: Any, alone: Mapping[str, Mapping[str, float]]) -> str:

@@ -156,8 +156,8 @@ def pruned_figure(outcome: Outcome, method: str, layer: str, ratio: float, class
         _draw_shares(right, rows, 100 / classes)
         finish(figure, numbers.assign(accuracy=outcome.accuracy[1]),
                caption(outcome, method, layer, ratio), label,
-               "Accuracy: right after the cut, without retraining. Dotted: guessing. A layer "
-               "keeps one filter at least.")
+               "Numbers over the bars: filters that stay. Accuracy: right after the cut, without "
+               "retraining. Dotted: guessing. A layer keeps one filter at least.")
         _place(figure, left, right, max(map(len, outcome.before)))
         return figure
 
