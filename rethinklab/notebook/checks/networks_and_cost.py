@@ -131,7 +131,7 @@ def throughput(answer: Any, times: pd.DataFrame, batch: int = 64) -> str:
     expected = float(rates[batch, "pruned"])
     if not _near(value, expected):
         refuse(_near(1000 * value, expected), "This is images in a millisecond; a second has 1000.")
-        refuse(_near(value * batch, expected), f"This is batches a second; each has {batch} images.")
+        refuse(_near(value * batch, expected), f"This is batches a second, of {batch} images.")
         refuse(_near(value, 1000 * batch / expected), "This is the milliseconds of a batch. Divide "
                                                       "its images by its seconds.")
         for (other, network), rate in rates.items():
