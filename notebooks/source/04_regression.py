@@ -11,8 +11,7 @@
 # > **Time** about 40 minutes of reading; the computing takes less than 15 seconds on two CPU cores.
 
 # %%
-import torch
-import rethinklab as rl
+import torch, rethinklab as rl
 from dataclasses import replace
 from rethinklab.notebook import start
 from rethinklab.notebook.checks import regression as checks

@@ -251,7 +251,7 @@ print(found.against(uniform, "scratch-e"))
 # ## 8. What this does not show
 #
 # - That slimming finds poor architectures. In section 7 the penalty was strong and the training short; three seeds of one network on one data set, at one target.
-# - That found architectures are worth nothing. Designs with equal parameters differ in their MACs, and two of the controls, guided and transferred, were themselves made from pruned networks.
+# - That found architectures are worth nothing. Designs with equal parameters differ in their MACs, and the guided and the transferred ones were made from pruned networks.
 # - That the weights do not matter. In section 6 the regimes differ in their learning rates and in their epochs, not only in where they start.
 # - What the choice of the strength costs. It was looked at with other seeds before the study; a method with one more setting to choose has had one more chance to look good.
 

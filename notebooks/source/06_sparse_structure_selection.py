@@ -19,7 +19,7 @@ lab = start(6)
 # %% [markdown]
 # ## 1. A step that reaches zero, in full
 #
-# Huang and Wang (2018) multiply the output of each *structure* (a channel, a group, a residual branch) by a **scale** $\lambda$, and train the scales with the loss plus $\gamma \sum |\lambda|$. (These are the paper's letters: here $\lambda$ is a scale and $\gamma$ the strength; in notebook 05 $\gamma$ was the scale.)
+# Huang and Wang (2018) multiply the output of each *structure* (a channel, a group, a residual branch) by a **scale** $\lambda$, and train the scales with the loss plus $\gamma \sum |\lambda|$. (In notebook 05 $\gamma$ was the scale.)
 #
 # The **proximal step** treats the two parts apart. First a gradient step on the loss alone, then the *soft threshold*: every scale comes nearer to zero by $\eta\gamma$, and stops *at* zero. $\eta$ is the learning rate. Momentum comes in as in Nesterov's method: the gradient is taken at a *look-ahead point*.
 #

@@ -38,9 +38,7 @@ for name, regime in rl.REGIMES.items():
 # %% [markdown]
 # ## 2. Recipes: how the learning rate moves
 #
-# A high rate lets a network move far from where it starts, and the low rates at the end let it settle. Fine-tuning of 2019 only settles: it stays at the last, lowest rate. Later recipes give the inherited weights large steps once more: LR rewinding repeats the whole schedule; LR restart, one-cycle and linear squeeze theirs into the epochs of fine-tuning.
-#
-# *Fine-tuned (1)*, in code `finetune:1`, is fine-tuning at the same low rate for as many epochs as the large network had.
+# A high rate lets a network move far from where it starts, and the low rates at the end let it settle. Fine-tuning of 2019 only settles: it stays at the last, lowest rate (*Fine-tuned (1)*, `finetune:1`, for as many epochs as the large network had). Later recipes give the inherited weights large steps once more: LR rewinding repeats the whole schedule; LR restart, one-cycle and linear squeeze theirs into the epochs of fine-tuning.
 #
 # **Predict.** Sketch the rate against the epoch for fine-tuning, LR restart and Scratch-B, where the large network is trained for 20 epochs and an epoch of the small one costs half.
 

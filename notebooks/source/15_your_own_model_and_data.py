@@ -25,7 +25,7 @@ lab = rl.notebook.start(15)
 #
 # For this page the folder is made from the embedded digit scenes: three digits, reduced to their ink, which is the distance of each pixel from the colour of the paper. PPM, the simplest format of all, is a line of text and the pixels. Everything goes into a temporary folder.
 #
-# With images of your own, put `folder = "path/to/images"` in place of the next cell, and leave out the check after it and the clean-up at the end of section 8.
+# With your own images, put `folder = "path/to/images"` in place of the next cell; leave out the check after it and the clean-up in section 8.
 
 # %%
 def ink(images):

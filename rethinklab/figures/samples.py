@@ -6,7 +6,7 @@ import pandas as pd
 import torch
 
 from rethinklab.data import ImageData
-from rethinklab.figures.style import TEXT_WIDTH, PaperFigure, paper_figure, paper_style
+from rethinklab.figures.style import TEXT_WIDTH, PaperFigure, finish, paper_figure, paper_style
 from rethinklab.seeds import generator
 
 
@@ -36,8 +36,7 @@ def samples(data: ImageData, rows: int = 2, columns: int = 10, seed: int = 0,
                         interpolation="nearest")
             axes.set_title(cell["class"], pad=2, fontsize=8)
             axes.set_axis_off()
-    figure.numbers = pd.DataFrame(numbers)
-    figure.note = f"data {data.name}, training images"
-    figure.caption = (f"{rows * columns} training images of {data.name}, each under the name of "
-                      f"its class ({data.num_classes} classes).")
-    return figure
+        caption = (f"{rows * columns} training images of {data.name}, each under the name of its "
+                   f"class ({data.num_classes} classes).")
+        return finish(figure, pd.DataFrame(numbers), caption,
+                      f"data {data.name}, training images")
