@@ -170,6 +170,13 @@ def guessing(results: Results) -> bool:
     return bool(means["finetune"] < ABOVE_CHANCE * 100 / float(results.frame["classes"].iloc[0]))
 
 
+def unfinished(results: Results) -> bool:
+    """Whether Scratch-B ends above the unpruned network by more than the margin."""
+    means = results.summary()["mean"]
+    return (UNPRUNED in means and "scratch-b" in means
+            and bool(means["scratch-b"] > means[UNPRUNED] + results.margin))
+
+
 def limits(studies: Mapping[str, Results]) -> list[str]:
     """What the answer rests on: scales, data, devices and numbers of seeds."""
     frames = [results.frame for results in studies.values()]
@@ -187,6 +194,12 @@ def limits(studies: Mapping[str, Results]) -> list[str]:
         found.append("Studies of one network on one data set share their unpruned networks, and "
                      "those of equal widths their scratch networks, seed by seed: they are not "
                      "independent of each other, and their number is no measure of evidence.")
+    longer = [results for results in studies.values() if "scratch-b" in results.regimes]
+    count = sum(map(unfinished, longer))
+    if count:
+        found.append(f"In {count} of the {len(longer)} studies with Scratch-B it ends above the "
+                     "unpruned network by more than the margin: there the large network had not "
+                     "finished learning, which leaves little to inherit.")
     if any("quick" in set(frame.get("scale", ())) for frame in frames):
         found.append("Quick studies train slim networks for a few epochs: they show how the "
                      "question is asked and not what holds at the published scale.")
@@ -197,8 +210,7 @@ def why(results: Results) -> list[str]:
     """What in the study itself could explain its outcome, each with the numbers."""
     summary, found = results.summary(), []
     means = summary["mean"]
-    if UNPRUNED in means and "scratch-b" in means and (
-            means["scratch-b"] > means[UNPRUNED] + results.margin):
+    if unfinished(results):
         found.append(f"Scratch-B ends at {means['scratch-b']:.2f} %, above the unpruned network's "
                      f"{means[UNPRUNED]:.2f} %: the large network had not finished learning, which "
                      "favours whatever trains for longer.")

@@ -13,6 +13,7 @@ from rethinklab.errors import ConfigError
 from rethinklab.figures.sources import RecordedSource
 from rethinklab.summary import (
     answer,
+    limits,
     results_page,
     results_table,
     who_agrees,
@@ -127,3 +128,14 @@ def test_a_page_without_marks_is_named():
     assert with_results(once, {"a": study(1)}) == once
     assert once.startswith("a\n")
     assert once.endswith("\nb")
+
+
+def test_the_limits_count_studies_whose_large_network_had_not_finished():
+    studies = {"over": study(0, unpruned=0.9, **{"scratch-b": 0.91}),
+               "within the margin": study(0, unpruned=0.9, **{"scratch-b": 0.904}),
+               "below": study(0, unpruned=0.9, **{"scratch-b": 0.85}),
+               "none": study(0, unpruned=0.5)}
+    (line,) = [line for line in limits(studies) if "finished learning" in line]
+    assert line.startswith("In 1 of the 3 studies with Scratch-B")
+    del studies["over"]
+    assert not any("finished learning" in line for line in limits(studies))
