@@ -1,22 +1,16 @@
 """The checks of notebook 07: stubs, typical mistakes, solutions."""
 
-import pandas as pd
 import pytest
 import torch
-from check_cases import right, unanswered, wrong
+from check_cases import made_up, right, unanswered, wrong
 
-from rethinklab.experiments.results import Results
 from rethinklab.notebook.checks import soft_filter_pruning as checks
 
 
 @pytest.fixture(scope="module")
 def results():
-    accuracy = {"unpruned": (0.90, 0.91), "finetune": (0.80, 0.82), "lr-rewind": (0.89, 0.90),
-                "scratch-e": (0.85, 0.86), "scratch-b": (0.94, 0.95)}
-    rows = [{"regime": regime, "seed": seed, "test_accuracy": value, "params": 1.0, "macs": 1.0,
-             "epochs": 1, "seconds": 1.0}
-            for regime, values in accuracy.items() for seed, value in enumerate(values)]
-    return Results(pd.DataFrame(rows), 1.0, "made up")
+    return made_up({"unpruned": (0.90, 0.91), "finetune": (0.80, 0.82), "lr-rewind": (0.89, 0.90),
+                    "scratch-e": (0.85, 0.86), "scratch-b": (0.94, 0.95)})
 
 
 def dots(*_):

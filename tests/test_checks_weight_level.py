@@ -1,23 +1,17 @@
 """The checks of notebook 08: stubs, typical mistakes, solutions."""
 
-import pandas as pd
 import pytest
 import torch
-from check_cases import right, unanswered, wrong
+from check_cases import made_up, right, unanswered, wrong
 
-from rethinklab.experiments.results import Results
 from rethinklab.notebook.checks import weight_level as checks
 from rethinklab.pruners.weight_level import magnitude_masks
 
 
 @pytest.fixture(scope="module")
 def results():
-    accuracy = {"unpruned": (0.96, 0.96), "finetune": (0.90, 0.92), "lr-rewind": (0.93, 0.95),
-                "scratch-e": (0.86, 0.88), "scratch-b": (0.95, 0.95)}
-    rows = [{"regime": regime, "seed": seed, "test_accuracy": value, "params": 1.0, "macs": 1.0,
-             "epochs": 1, "seconds": 1.0}
-            for regime, values in accuracy.items() for seed, value in enumerate(values)]
-    return Results(pd.DataFrame(rows), 1.0, "made up")
+    return made_up({"unpruned": (0.96, 0.96), "finetune": (0.90, 0.92), "lr-rewind": (0.93, 0.95),
+                    "scratch-e": (0.86, 0.88), "scratch-b": (0.95, 0.95)})
 
 
 def dots(*_):

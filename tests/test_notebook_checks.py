@@ -3,9 +3,8 @@
 import pandas as pd
 import pytest
 import torch
-from check_cases import right, unanswered, wrong
+from check_cases import made_up, right, unanswered, wrong
 
-from rethinklab.experiments.results import Results
 from rethinklab.models import build_model
 from rethinklab.notebook.checks import l1_norm, start_here
 from rethinklab.notebook.checks.common import Unanswered, answered, returned
@@ -17,11 +16,8 @@ SCAN = pd.DataFrame([("a", 0.5, 0.2), ("a", 0.75, 0.2), ("b", 0.5, 0.6), ("b", 0
 
 @pytest.fixture(scope="module")
 def results():
-    accuracy = {"unpruned": (0.90, 0.91, 0.92), "finetune": (0.80, 0.82, 0.81),
-                "scratch-e": (0.83, 0.86, 0.88), "scratch-b": (0.86, 0.90, 0.90)}
-    rows = [{"regime": regime, "seed": seed, "test_accuracy": value}
-            for regime, values in accuracy.items() for seed, value in enumerate(values)]
-    return Results(pd.DataFrame(rows), 1.0, "made up")
+    return made_up({"unpruned": (0.90, 0.91, 0.92), "finetune": (0.80, 0.82, 0.81),
+                    "scratch-e": (0.83, 0.86, 0.88), "scratch-b": (0.86, 0.90, 0.90)})
 
 
 @pytest.fixture(scope="module")
