@@ -8,7 +8,7 @@
 # >
 # > **You need** Python and a rough idea of what a convolutional network is.
 # >
-# > **Time** about 25 minutes of reading; the computing takes less than 15 seconds on two CPU cores.
+# > **Time** about 25 minutes of reading; the computing takes about 15 seconds at most on two CPU cores.
 
 # %%
 import rethinklab as rl

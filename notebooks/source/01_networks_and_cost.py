@@ -8,7 +8,7 @@
 # >
 # > **You need** [00 · Start here](00_start_here.ipynb) and the shape of a convolution's weight.
 # >
-# > **Time** about 35 minutes of reading; the computing takes less than 15 seconds on two CPU cores.
+# > **Time** about 35 minutes of reading; the computing takes about 15 seconds at most on two CPU cores.
 
 # %%
 import torch

@@ -8,7 +8,7 @@
 # >
 # > **You need** [03 · ThiNet](03_thinet.ipynb).
 # >
-# > **Time** about 40 minutes of reading; the computing takes less than 15 seconds on two CPU cores.
+# > **Time** about 40 minutes of reading; the computing takes about 15 seconds at most on two CPU cores.
 
 # %%
 import torch, rethinklab as rl

@@ -8,7 +8,7 @@
 # >
 # > **You need** [02 · L1-norm](02_l1_norm.ipynb), and an idea of batch normalisation and gradients.
 # >
-# > **Time** about 40 minutes of reading; the computing takes less than 15 seconds on two CPU cores.
+# > **Time** about 40 minutes of reading; the computing takes about 15 seconds at most on two CPU cores.
 
 # %%
 import pandas as pd, torch, rethinklab as rl

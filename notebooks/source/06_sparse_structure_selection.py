@@ -8,7 +8,7 @@
 # >
 # > **You need** [05 · Network slimming](05_network_slimming.ipynb) and a rough idea of gradient descent with momentum.
 # >
-# > **Time** about 40 minutes of reading; the computing takes less than 15 seconds on two CPU cores.
+# > **Time** about 40 minutes of reading; the computing takes about 15 seconds at most on two CPU cores.
 
 # %%
 import pandas as pd, torch, rethinklab as rl

@@ -8,7 +8,7 @@
 # >
 # > **You need** [02 · L1-norm](02_l1_norm.ipynb) and the idea of batch normalisation.
 # >
-# > **Time** about 35 minutes of reading; the computing takes less than 15 seconds on two CPU cores.
+# > **Time** about 35 minutes of reading; the computing takes about 15 seconds at most on two CPU cores.
 
 # %%
 import pandas as pd

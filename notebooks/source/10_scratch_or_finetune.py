@@ -8,7 +8,7 @@
 # >
 # > **You need** [00 · Start here](00_start_here.ipynb) and one of the method notebooks, such as [02 · L1-norm](02_l1_norm.ipynb).
 # >
-# > **Time** about 50 minutes of reading; the computing takes less than 15 seconds on two CPU cores.
+# > **Time** about 50 minutes of reading; the computing takes about 15 seconds at most on two CPU cores.
 
 # %%
 import rethinklab as rl

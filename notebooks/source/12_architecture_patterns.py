@@ -8,7 +8,7 @@
 # >
 # > **You need** [05 · Network slimming](05_network_slimming.ipynb) and [08 · Weight level](08_weight_level.ipynb), or a rough idea of both.
 # >
-# > **Time** about 40 minutes of reading; the computing takes less than 15 seconds on two CPU cores.
+# > **Time** about 40 minutes of reading; the computing takes about 15 seconds at most on two CPU cores.
 
 # %%
 import pandas as pd, rethinklab as rl

@@ -8,7 +8,7 @@
 # >
 # > **You need** [00 · Start here](00_start_here.ipynb) and the idea of a confidence interval.
 # >
-# > **Time** about 35 minutes of reading; the computing takes less than 15 seconds on two CPU cores.
+# > **Time** about 35 minutes of reading; the computing takes about 15 seconds at most on two CPU cores.
 
 # %%
 import tempfile, numpy as np, scipy.stats as stats

@@ -8,7 +8,7 @@
 # >
 # > **You need** [00 · Start here](00_start_here.ipynb) and how an `nn.Module` is written.
 # >
-# > **Time** about 45 minutes of reading; the computing takes less than 15 seconds on two CPU cores.
+# > **Time** about 45 minutes of reading; the computing takes about 15 seconds at most on two CPU cores.
 
 # %%
 import os
