@@ -62,6 +62,11 @@ def close(a: float, b: float) -> bool:
     return math.isclose(a, b, rel_tol=1e-3, abs_tol=5e-3)
 
 
+def near(a: float, b: float) -> bool:
+    """Whether two numbers agree to two percent, as rounded ones do."""
+    return math.isclose(a, b, rel_tol=0.02)
+
+
 def kind(answer: Any) -> str:
     """What an answer is, in words."""
     return ("a class" if isinstance(answer, type)

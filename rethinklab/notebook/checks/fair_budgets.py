@@ -154,6 +154,4 @@ def _same(rates: list[float], wanted: list[float]) -> bool:
 
 
 def _rate(function: Callable[..., Any], epoch: int, epochs: int, peak: float) -> float:
-    value = function(epoch, epochs, peak)
-    returned(value)
-    return float(number(value))
+    return float(number(returned(function(epoch, epochs, peak))))

@@ -14,6 +14,7 @@ from rethinklab.notebook.checks.common import (
     answered,
     demand,
     kind,
+    near,
     number,
     refuse,
     returned,
@@ -59,18 +60,18 @@ def reach(answer: Any, strength: float, rates: Sequence[float], steps: int,
     value = number(answer)
     plain = strength * steps * sum(rates)
     full = plain / (1 - momentum)
-    refuse(_near(value, plain), "Momentum is missing: a push goes on acting in later steps, "
+    refuse(near(value, plain), "Momentum is missing: a push goes on acting in later steps, "
                                 f"1 / (1 - {momentum:g}) times as much in the end.")
-    refuse(_near(value, plain * momentum), "Momentum multiplies by 1 / (1 - momentum), not by "
+    refuse(near(value, plain * momentum), "Momentum multiplies by 1 / (1 - momentum), not by "
                                            "momentum itself.")
-    refuse(_near(value, full / steps), "There are many steps in an epoch, and each of them "
+    refuse(near(value, full / steps), "There are many steps in an epoch, and each of them "
                                        "pushes.")
-    refuse(_near(value, full * len(rates) * rates[0] / sum(rates)) and len(set(rates)) > 1,
+    refuse(near(value, full * len(rates) * rates[0] / sum(rates)) and len(set(rates)) > 1,
            "The learning rate falls during the run; add up the rates of the epochs instead of "
            "taking the first for all.")
-    refuse(_near(value, full / strength), "The strength is missing: the gradient of the penalty "
+    refuse(near(value, full / strength), "The strength is missing: the gradient of the penalty "
                                           f"is {strength:g} times a sign.")
-    demand(_near(value, full),
+    demand(near(value, full),
            "Multiply four things: the strength, the steps of an epoch, the sum of the learning "
            "rates of all epochs, and what momentum makes of a push.")
     return (f"the penalty can move a scale by {full:.2f} in this run. Only where that is more than "
@@ -156,11 +157,6 @@ def cost_aware(answer: Any) -> str:
                                   "the sign of the scale.")
     return ("the push on a scale now depends on its layer. Give `weights` the MACs of a channel, "
             "and expensive layers shrink first.")
-
-
-def _near(value: float, exact: float) -> bool:
-    """Whether two numbers agree to two percent, as rounded ones do."""
-    return abs(value - exact) <= 0.02 * exact
 
 
 def _layers() -> dict[str, Tensor]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,6 +11,7 @@ from torch import nn
 from rethinklab.analysis.cost import Cost, profile
 from rethinklab.notebook.checks.common import (
     answered,
+    close,
     demand,
     kind,
     number,
@@ -129,20 +129,15 @@ def throughput(answer: Any, times: pd.DataFrame, batch: int = 64) -> str:
     means = times.groupby(["batch", "network"])["latency"].mean()
     rates = {place: 1000 * place[0] / latency for place, latency in means.items()}
     expected = float(rates[batch, "pruned"])
-    if not _near(value, expected):
-        refuse(_near(1000 * value, expected), "This is images in a millisecond; a second has 1000.")
-        refuse(_near(value * batch, expected), f"This is batches a second, of {batch} images.")
-        refuse(_near(value, 1000 * batch / expected), "This is the milliseconds of a batch. Divide "
+    if not close(value, expected):
+        refuse(close(1000 * value, expected), "This is images in a millisecond; a second has 1000.")
+        refuse(close(value * batch, expected), f"This is batches a second, of {batch} images.")
+        refuse(close(value, 1000 * batch / expected), "This is the milliseconds of a batch. Divide "
                                                       "its images by its seconds.")
         for (other, network), rate in rates.items():
-            refuse(_near(value, float(rate)),
+            refuse(close(value, float(rate)),
                    f"This is for {network} networks and a batch of {other}; the question is "
                    f"about pruned ones and {batch} images.")
         refuse(True, f"Take the rows of batch {batch} and of the pruned networks, the mean of "
                      "their latency, and divide the images by the seconds.")
     return f"the pruned networks take {expected:,.0f} images a second in batches of {batch}."
-
-
-def _near(a: float, b: float) -> bool:
-    return math.isclose(a, b, rel_tol=2e-3)
-

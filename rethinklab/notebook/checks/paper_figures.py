@@ -13,6 +13,7 @@ from rethinklab.notebook.checks.common import (
     close,
     demand,
     kind,
+    near,
     number,
     refuse,
     returned,
@@ -31,21 +32,20 @@ def standard_error(answer: Any, numbers: pd.DataFrame, regime: str) -> str:
     own = numbers.loc[numbers["regime"] == regime, "accuracy"]
     n = len(own)
     expected = float(own.std()) / math.sqrt(n)
-    if math.isclose(value, expected, rel_tol=0.02):
+    if near(value, expected):
         return f"the mean of {n} seeds has a standard error of {expected:.2f} points."
-    refuse(math.isclose(value * 100, expected, rel_tol=0.02),
+    refuse(near(value * 100, expected),
            "This is a fraction; the column accuracy is in percent, so use it as it is.")
-    refuse(math.isclose(value, float(own.std()), rel_tol=0.02),
+    refuse(near(value, float(own.std())),
            "This is the standard deviation, which the figure shows; divide it by the root of the "
            "number of seeds.")
-    refuse(math.isclose(value, float(own.std(ddof=0)) / math.sqrt(n), rel_tol=0.02),
+    refuse(near(value, float(own.std(ddof=0)) / math.sqrt(n)),
            "This divides the squares by n, as NumPy does by default. The spread of a sample "
            "divides by n - 1: ddof=1 in NumPy, the default in pandas.")
-    refuse(math.isclose(value, float(own.std()) / n, rel_tol=0.02),
+    refuse(near(value, float(own.std()) / n),
            "This divides by the number of seeds; divide by its root.")
     refuse(close(value, float(own.mean())), "This is the mean; the question asks for its error.")
-    refuse(math.isclose(value, float(numbers["accuracy"].std()) / math.sqrt(len(numbers)),
-                        rel_tol=0.02),
+    refuse(near(value, float(numbers["accuracy"].std()) / math.sqrt(len(numbers))),
            f"This is over all regimes together; keep only the rows of {regime}.")
     refuse(True, "This is not the standard error of that regime's accuracies in figure.numbers.")
     raise AssertionError

@@ -184,9 +184,7 @@ def holm_rule(answer: Any) -> str:
 
 
 def _applied(function: Callable[..., Any], *arguments: Any) -> Any:
-    value = function(*arguments)
-    returned(value)
-    return value
+    return returned(function(*arguments))
 
 
 def _called(function: Callable[..., Any], *arguments: Any) -> float:
