@@ -17,7 +17,7 @@ import rethinklab as rl
 from rethinklab.errors import PlanError
 from rethinklab.pruners import L1Norm, Slimming, ThiNet, WeightLevel
 from rethinklab.pruners.budget import CostModel, last_above, parse_budget
-from rethinklab.pruners.graph import survey
+from rethinklab.pruners.probe import survey
 from rethinklab.pruners.surgery import remove_channels
 
 NETWORKS = {

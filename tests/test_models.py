@@ -17,7 +17,7 @@ from rethinklab.errors import ConfigError
 from rethinklab.models import MODELS
 from rethinklab.models.initialise import initialisation_differs, reinitialise
 from rethinklab.models.resnet import PadShortcut
-from rethinklab.pruners.graph import survey
+from rethinklab.pruners.probe import survey
 from rethinklab.pruners.surgery import remove_channels
 
 CIFAR = ("resnet20", "preresnet20", "densenet40", "densenet_bc100")

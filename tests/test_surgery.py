@@ -12,7 +12,7 @@ from torch import nn
 
 import rethinklab as rl
 from rethinklab.errors import PlanError
-from rethinklab.pruners.graph import survey
+from rethinklab.pruners.probe import survey
 from rethinklab.pruners.surgery import remove_channels, silence_channels
 
 

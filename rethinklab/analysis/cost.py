@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from rethinklab.errors import ConfigError
+from rethinklab.models.outputs import logits
 
 
 @dataclass(frozen=True)
@@ -77,10 +78,10 @@ def profile(model: nn.Module, input_shape: tuple[int, int, int], *, count: str =
 
 
 def output_shape(model: nn.Module, input_shape: tuple[int, int, int]) -> tuple[int, ...]:
-    """Shape of the model's output for one black image, in evaluation mode."""
+    """Shape of the model's class scores for one black image, in evaluation mode. Raises
+    ConfigError where its output is not clear (see `models.outputs.logits`)."""
     with evaluating(model) as device:
-        output = model(torch.zeros(1, *input_shape, device=device))
-    return tuple(output.shape) if isinstance(output, Tensor) else ()
+        return tuple(logits(model(torch.zeros(1, *input_shape, device=device))).shape)
 
 
 def layer_macs(module: nn.Module, output: Tensor, nonzero: bool = False) -> int:

@@ -224,6 +224,14 @@ def test_batches(data: AnyData, device: torch.device | str,
     return plain_batches(data, data.test.to(device), TESTED.get(kind, TESTED["cpu"]), part)
 
 
+def first_images(data: AnyData, count: int) -> Batch:
+    """The first `count` training images without augmentation: float32 (count, C, H, W),
+    normalised, and int64 (count,), where the task's images are."""
+    if isinstance(data, StreamedData):
+        return next(_plain_stream(data, data.train, [list(range(count))]))
+    return next(plain_batches(data, data.train.take(torch.arange(count)), count))
+
+
 def calibration_batch(data: AnyData, count: int, seed: int = 0) -> Batch:
     """`count` training images without augmentation, as balanced over the classes as they allow.
 

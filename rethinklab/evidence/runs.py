@@ -19,7 +19,7 @@ from rethinklab.evidence.missing import Missing
 from rethinklab.evidence.stored import StoredStudy
 from rethinklab.evidence.tables import labelled
 from rethinklab.experiments.stages import provenance
-from rethinklab.pruners.graph import survey
+from rethinklab.pruners.probe import survey
 from rethinklab.pruners.sensitivity import RATIOS, sensitivity
 from rethinklab.pruners.targets import kept_count
 from rethinklab.trainers.evaluate import evaluate

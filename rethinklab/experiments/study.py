@@ -25,9 +25,10 @@ from rethinklab.pruners import (
 )
 from rethinklab.pruners.options import check_whole
 from rethinklab.seeds import check_seed
-from rethinklab.trainers.loop import PRECISIONS, check_fit
+from rethinklab.trainers.loop import PRECISIONS
 from rethinklab.trainers.recipe import LARGEST, Recipe
 from rethinklab.trainers.regimes import UNPRUNED, find_regime, settle_regime
+from rethinklab.trainers.rehearsal import check_fit
 
 
 @dataclass(frozen=True)
@@ -246,12 +247,12 @@ class Study:
         training. The ratio of FLOPs to expect, large over pruned."""
         trial = self.trials(data)[0]
         model = build_model(self.network, num_classes=data.num_classes, **trial.model_options)
-        check_fit(model, data)
+        check_fit(model, data, self.large_recipe.batch_size, self.precision)
         if self.pruned_model:
             large = trial.stages[0].spec
             small, ratio = published_start({"large": large, "pruned_model": self.pruned_model},
                                            data)
-            check_fit(small, data)
+            check_fit(small, data, self.large_recipe.batch_size, self.precision)
             return ratio
         plan = self.pruner.rehearse(model, data)
         if any(find_regime(regime).start == "new" for regime in self.regime_names):

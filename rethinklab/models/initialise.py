@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from copy import deepcopy
 
 import torch
 from torch import Tensor, nn
 
 from rethinklab.errors import PlanError, unknown_name
+from rethinklab.models.copying import duplicate
 from rethinklab.seeds import global_stream
 
 GAMMAS = {"slimming": 0.5, "weight-level": 1.0}  # of the variants of PreResNet and DenseNet
@@ -25,7 +25,7 @@ def reinitialise(model: nn.Module, seed: int,
     Raises PlanError for a parameter that none of the three sets: an inherited weight left in a
     network trained "from scratch" would spoil the comparison.
     """
-    fresh = deepcopy(model)
+    fresh = duplicate(model)
     with torch.no_grad():
         for parameter in fresh.parameters():
             parameter.fill_(float("nan"))  # what is still NaN in the end was not set

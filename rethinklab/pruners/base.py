@@ -7,6 +7,7 @@ number per output channel, the smallest of which go.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -16,8 +17,9 @@ from torch import Tensor, nn
 from rethinklab.data import ImageData
 from rethinklab.errors import ConfigError, PlanError
 from rethinklab.pruners.budget import meet_budget, parse_budget
-from rethinklab.pruners.graph import Shape, out_width, survey
+from rethinklab.pruners.graph import Shape, out_width
 from rethinklab.pruners.plan import Plan, make_plan
+from rethinklab.pruners.probe import survey
 from rethinklab.pruners.targets import Asked, check_target, kept_count, resolve_target
 from rethinklab.trainers.callbacks import Callback
 from rethinklab.trainers.recipe import Recipe
@@ -122,6 +124,12 @@ class ChannelPruner(Pruner):
         """Whether the method prunes this kind of layer without being told to by name."""
         return isinstance(layer, nn.modules.conv._ConvNd)
 
+    def obstacles(self, model: nn.Module, input_shape: Shape,
+                  layers: Sequence[str]) -> dict[str, str]:
+        """Why the method leaves alone those of `layers` that could be cut and that it cannot
+        judge, unless they are named; none, for most methods."""
+        return {}
+
     def fit(self, model: nn.Module, data: ImageData, origin: Origin | None = None) -> Plan:
         request = self.request(model, data.input_shape)
         keep = {name: self.select(name, model.get_submodule(name), count)
@@ -140,22 +148,28 @@ class ChannelPruner(Pruner):
                    if self.prunes(model.get_submodule(name))}
         if not default and widths:  # a network without such convolutions: its linear layers
             default = widths
-        if not default:
+        named = self.target if isinstance(self.target, Mapping) else {}
+        odd = self.obstacles(model, input_shape, [name for name in default if name not in named])
+        odd |= {name: "has a single channel" for name, width in default.items()
+                if width == 1 and name not in named}
+        left_alone = found.left_alone | odd
+        if not default.keys() - odd.keys():
             raise PlanError(f"method {self.name} finds nothing to prune in {type(model).__name__}: "
-                            + "; ".join(f"{n}: {r}" for n, r in list(found.left_alone.items())[:3]))
+                            + "; ".join(f"{n}: {r}" for n, r in list(left_alone.items())[:3]))
         budget = parse_budget(self.target)
         asked: Asked
         if budget is not None:
-            counts = meet_budget(model, input_shape, budget, default)
+            counts = meet_budget(model, input_shape, budget, {
+                name: width for name, width in default.items() if name not in odd})
             asked = dict(counts)
         else:
             architecture = getattr(model, "architecture", None)
             asked = resolve_target(self.target, self.name, architecture, widths, default)
+            asked = {name: wanted for name, wanted in asked.items() if name not in odd}
             counts = {name: kept_count(wanted, widths[name], name)
                       for name, wanted in asked.items()}
-        left_alone = dict(found.left_alone)
         left_alone |= {name: f"{self.name} prunes convolutions unless a layer is named"
-                       for name in widths if name not in counts}
+                       for name in widths if name not in counts and name not in odd}
         return Request({name: widths[name] for name in counts}, counts, asked, left_alone)
 
     def select(self, name: str, layer: nn.Module, count: int) -> tuple[int, ...]:

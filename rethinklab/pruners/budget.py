@@ -4,7 +4,6 @@ cutting it, and the widths that meet a budget."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 
 from rethinklab.analysis.cost import evaluating, layer_macs
 from rethinklab.errors import PlanError
+from rethinklab.models.copying import duplicate
 from rethinklab.pruners.graph import LAYERS, ChannelGraph, Shape, out_width
 
 KINDS = ("macs", "params")
@@ -53,7 +53,7 @@ class CostModel:
     """
 
     def __init__(self, model: nn.Module, input_shape: Shape, layers: Mapping[str, int]) -> None:
-        graph = ChannelGraph(deepcopy(model), input_shape)
+        graph = ChannelGraph(duplicate(model), input_shape)
         names = graph.names
         self.full = dict(layers)
         # for each layer: who has it among its outputs or inputs, and how many entries a channel

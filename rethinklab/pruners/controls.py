@@ -24,8 +24,8 @@ from rethinklab.pruners.designs import (
     transferred,
     uniform,
 )
+from rethinklab.pruners.graph import in_width
 from rethinklab.pruners.plan import Plan, make_plan
-from rethinklab.pruners.surgery import in_width
 from rethinklab.seeds import generator
 from rethinklab.trainers.callbacks import Callback
 

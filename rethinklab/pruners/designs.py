@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,14 +19,15 @@ import torch
 from torch import Tensor, nn
 
 from rethinklab.errors import ConfigError, PlanError
+from rethinklab.models.copying import duplicate
 from rethinklab.pruners.base import ChannelPruner, highest
 from rethinklab.pruners.budget import KINDS, CostModel, nearest_even
-from rethinklab.pruners.graph import ChannelGraph, Shape, survey
+from rethinklab.pruners.graph import ChannelGraph, Shape, in_width
 from rethinklab.pruners.l1 import channel_l1
 from rethinklab.pruners.norms import scaled_channels
 from rethinklab.pruners.plan import Plan, make_plan
+from rethinklab.pruners.probe import survey
 from rethinklab.pruners.stages import layer_sides
-from rethinklab.pruners.surgery import in_width
 from rethinklab.pruners.weight_level import conv_weights, untouched
 from rethinklab.seeds import generator
 
@@ -222,7 +222,7 @@ class Layout:
         widths = {name: layer.width for name, layer in found.prunable.items()}
         readers: dict[str, int] = {}
         if READ in shares:  # what reads a selection cannot lose inputs as well
-            scaled = scaled_channels(ChannelGraph(deepcopy(model), input_shape))[0]
+            scaled = scaled_channels(ChannelGraph(duplicate(model), input_shape))[0]
             readers = {reader: in_width(model.get_submodule(reader))
                        for channels in scaled for reader in channels.readers}
             producers = {channels.producer for channels in scaled}

@@ -8,8 +8,8 @@ import torch_pruning as tp
 from torch import nn
 
 from rethinklab.errors import PlanError
-from rethinklab.pruners.graph import LAYERS, ChannelGraph, Survey
-from rethinklab.pruners.surgery import in_width
+from rethinklab.pruners.graph import LAYERS, ChannelGraph, Survey, in_width
+from rethinklab.pruners.probe import prove
 
 NORMS = nn.modules.batchnorm._BatchNorm
 PASSING = (tp.ops.OPTYPE.ELEMENTWISE, tp.ops.OPTYPE.RESHAPE)
@@ -39,7 +39,7 @@ def scaled_channels(graph: ChannelGraph) -> tuple[list[ScaledChannels], dict[str
     if not norms:
         raise PlanError(f"{type(graph.model).__name__} has no batch normalisation with scales, "
                         "which network slimming prunes by; use another method, such as l1.")
-    survey = graph.survey()
+    survey = prove(graph)
     owners = own_norms(graph, survey)
     losing = {id(node.module) for owner in owners.values() if owner.producer
               for node, _, is_output in graph.members(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from copy import deepcopy
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 
 from rethinklab.analysis.cost import Cost, profile
 from rethinklab.errors import PlanError
+from rethinklab.models.copying import duplicate
 from rethinklab.models.initialise import reinitialise, sparse_initialise
 from rethinklab.pruners.graph import LAYERS, out_width
 from rethinklab.pruners.surgery import Kept, apply_masks, remove_channels, silence_channels
@@ -226,7 +226,7 @@ class Plan:
 
     def _cut(self, model: nn.Module, weights: Mapping[str, Tensor]) -> nn.Module:
         self._check(model)
-        model = deepcopy(model)
+        model = duplicate(model)
         if weights:
             load_some(model, weights)
         apply_masks(model, self.masks)

@@ -4,7 +4,6 @@ ICCV 2017)."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from copy import deepcopy
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 
 from rethinklab.data import ImageData
 from rethinklab.errors import ConfigError, PlanError
+from rethinklab.models.copying import duplicate
 from rethinklab.models.residual import Branch, residual_branches, shortcut_of
 from rethinklab.pruners.base import ChannelPruner, Origin, Request
 from rethinklab.pruners.gram import (
@@ -27,8 +27,8 @@ from rethinklab.pruners.gram import (
     values_at,
     vectors_as_maps,
 )
+from rethinklab.pruners.graph import in_width
 from rethinklab.pruners.plan import Plan, make_plan
-from rethinklab.pruners.surgery import in_width
 from rethinklab.pruners.targets import kept_count
 from rethinklab.pruners.thinet import (
     Reader,
@@ -37,9 +37,11 @@ from rethinklab.pruners.thinet import (
     check_sampling,
     readers_of,
     sum_finite,
+    unreadable,
     watch,
 )
 from rethinklab.seeds import generator
+from rethinklab.trainers.evaluate import readable
 
 MOST_FEATURES = 10_000  # inputs times kernel of one layer: their Gram matrix takes 800 MB
 TINY = 1e-3  # of a normalisation's largest scale
@@ -74,10 +76,14 @@ class Regression(ChannelPruner):
             raise ConfigError(f"stream {self.stream!r} must be None or a ratio between 0 and 1, "
                               "the share of the stream's channels that a branch stops reading.")
 
+    def obstacles(self, model: nn.Module, input_shape: tuple[int, int, int],
+                  layers: Sequence[str]) -> dict[str, str]:
+        return unreadable(model, input_shape, layers)
+
     def fit(self, model: nn.Module, data: ImageData, origin: Origin | None = None) -> Plan:
         request, branches = self._prepare(model, data)
-        images = calibration_images(data, self.images, self.seed)
-        original, work = deepcopy(model).eval(), deepcopy(model).eval()
+        original, work = duplicate(model).eval(), duplicate(model).eval()
+        images = readable(work, calibration_images(data, self.images, self.seed))
         keep = {name: tuple(range(width)) for name, width in request.widths.items()}
         read: dict[str, tuple[int, ...]] = {}
         changed: set[str] = set()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -11,12 +10,14 @@ from torch import Tensor, nn
 
 from rethinklab.data import ImageData
 from rethinklab.errors import PlanError
+from rethinklab.models.copying import duplicate
 from rethinklab.pruners.base import Origin, Pruner, expect_ratio, highest
 from rethinklab.pruners.budget import Budget, CostModel, check_reached, last_above, parse_budget
 from rethinklab.pruners.graph import ChannelGraph, out_width
 from rethinklab.pruners.norms import ScaledChannels, scaled_channels
 from rethinklab.pruners.options import check_flag, check_number, check_whole
 from rethinklab.pruners.plan import Plan, make_plan
+from rethinklab.pruners.probe import prove
 from rethinklab.pruners.surgery import channel_masks
 from rethinklab.trainers.callbacks import Callback, TrainState
 
@@ -71,7 +72,7 @@ class Slimming(Pruner):
         return [SparsityPenalty(self.strength)]
 
     def fit(self, model: nn.Module, data: ImageData, origin: Origin | None = None) -> Plan:
-        graph = ChannelGraph(deepcopy(model), data.input_shape)
+        graph = ChannelGraph(duplicate(model), data.input_shape)
         structures, odd = scaled_channels(graph)
         values = {s.norm: _scale(model, s.norm).abs().cpu().double() for s in structures}
         together = torch.cat(list(values.values()))
@@ -88,7 +89,7 @@ class Slimming(Pruner):
         keep = {s.producer: kept[s.norm] for s in structures if s.producer}
         read = {reader: _spread(kept[s.norm], each) for s in structures
                 for reader, each in s.readers.items()}
-        left_alone = graph.survey().left_alone | odd
+        left_alone = prove(graph).left_alone | odd
         masks = None
         if self.masked:
             masks = channel_masks(model, keep, data.input_shape, read, empty=True)
@@ -102,8 +103,8 @@ class Slimming(Pruner):
     def rehearse(self, model: nn.Module, data: ImageData) -> Plan:
         """Untrained scales are all alike; here each layer's rise from 0 to 1, so that every layer
         loses the same share."""
-        model = deepcopy(model)
-        structures, _ = scaled_channels(ChannelGraph(deepcopy(model), data.input_shape))
+        model = duplicate(model)
+        structures, _ = scaled_channels(ChannelGraph(duplicate(model), data.input_shape))
         with torch.no_grad():
             for structure in structures:
                 scale = _scale(model, structure.norm)

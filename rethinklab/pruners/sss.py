@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -12,13 +11,15 @@ from torch.nn.utils import parametrize
 
 from rethinklab.data import ImageData
 from rethinklab.errors import PlanError, unknown_name
+from rethinklab.models.copying import duplicate
 from rethinklab.models.residual import residual_branches
 from rethinklab.pruners.base import Origin, Pruner
-from rethinklab.pruners.graph import ChannelGraph, Shape, survey
+from rethinklab.pruners.graph import ChannelGraph, Shape
 from rethinklab.pruners.groups import group_masks, grouped_layers
 from rethinklab.pruners.norms import own_norms
 from rethinklab.pruners.options import check_number
 from rethinklab.pruners.plan import Plan, make_plan
+from rethinklab.pruners.probe import prove, survey
 from rethinklab.trainers.callbacks import Callback, TrainState
 
 STRUCTURES = ("channels", "branches", "both", "groups")
@@ -126,7 +127,7 @@ def find_structures(model: nn.Module, kind: str, input_shape: Shape) -> list[Str
     kind: "channels", "branches", "both", or "groups". Raises PlanError where there are none.
     """
     if kind == "groups":
-        grouped = grouped_layers(ChannelGraph(deepcopy(model), input_shape))
+        grouped = grouped_layers(ChannelGraph(duplicate(model), input_shape))
         if not grouped:
             raise PlanError(f"{type(model).__name__} has no grouped convolution, other than "
                             "depthwise, whose groups could be removed; sparse structure selection "
@@ -142,8 +143,8 @@ def find_structures(model: nn.Module, kind: str, input_shape: Shape) -> list[Str
                             "(structures='channels').")
         found += [Structure(branch.last, branch=name) for name, branch in branches.items()]
     if kind != "branches":
-        graph = ChannelGraph(deepcopy(model), input_shape)
-        survey = graph.survey()
+        graph = ChannelGraph(duplicate(model), input_shape)
+        survey = prove(graph)
         norms = {s.producer: s.norm for s in own_norms(graph, survey).values()}
         layers = [Structure(norms.get(name, name), layer=name) for name in survey.prunable
                   if name in norms or not refilled(graph, name)]
@@ -234,7 +235,7 @@ class SparseSelection(Pruner):
 
     def _without_groups(self, model: nn.Module, data: ImageData) -> Plan:
         masks: dict[str, Tensor] = {}
-        for layer in grouped_layers(ChannelGraph(deepcopy(model), data.input_shape)):
+        for layer in grouped_layers(ChannelGraph(duplicate(model), data.input_shape)):
             alive = living_channels(model.get_submodule(layer.scaled))
             width = len(model.get_submodule(layer.scaled).weight)  # type: ignore[arg-type]
             dead = set(range(layer.groups)) - {c * layer.groups // width for c in alive}

@@ -7,17 +7,25 @@ a forward pass that mixes channels behind the dependency graph's back is an erro
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from copy import deepcopy
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from rethinklab.analysis.cost import evaluating
-from rethinklab.errors import PlanError, unknown_name
+from rethinklab.errors import PlanError, first_line, unknown_name
+from rethinklab.models.copying import duplicate
+from rethinklab.models.outputs import logits
 from rethinklab.models.residual import remove_branch, residual_branches
 from rethinklab.models.selection import SelectConv2d, SelectLinear
-from rethinklab.pruners.graph import LAYERS, ChannelGraph, Shape, first_line, out_width
+from rethinklab.pruners.graph import (
+    LAYERS,
+    ChannelGraph,
+    Shape,
+    in_width,
+    out_width,
+)
+from rethinklab.seeds import generator, global_stream
 
 AGREEMENT = 1e-3  # of the largest output: far above rounding, far below a wrong channel
 Kept = Mapping[str, Sequence[int]]
@@ -33,7 +41,7 @@ def remove_channels(model: nn.Module, keep: Kept, input_shape: Shape, read: Kept
     Raises PlanError for a layer that is not there or not prunable, indices out of range, none
     kept, or a cut that turned out otherwise than asked.
     """
-    model = deepcopy(model)
+    model = duplicate(model)
     keep, read = _cut_branches(model, keep, read or {}, branches)
     graph = ChannelGraph(model, input_shape)
     check_keep(graph, keep)
@@ -42,10 +50,7 @@ def remove_channels(model: nn.Module, keep: Kept, input_shape: Shape, read: Kept
     widths = _widths(model)
     expected = _expected_widths(graph, keep)
     frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
-    for name, kept in keep.items():
-        removed = without(kept, out_width(model.get_submodule(name)))
-        if removed:
-            graph.remove(name, removed)
+    graph.cut(keep)
     for name, chosen in read.items():
         select_inputs(model, name, chosen)
     for name, parameter in model.named_parameters():
@@ -75,7 +80,7 @@ def silence_channels(model: nn.Module, keep: Kept, input_shape: Shape, read: Kep
     In evaluation mode it computes what `remove_channels` computes, wherever zero stays zero on
     the way to the next layer (ReLU, pooling, dropout; not a sigmoid or a layer normalisation).
     """
-    model = deepcopy(model)
+    model = duplicate(model)
     masks = channel_masks(model, keep, input_shape, read, readers=False)
     for name in branches:
         last = model.get_submodule(residual_branches(model)[name].last)
@@ -91,7 +96,7 @@ def channel_masks(model: nn.Module, keep: Kept, input_shape: Shape, read: Kept |
     weight belongs to a channel that goes. readers: also the weights by which later layers read
     such channels, which then count for nothing. empty: a layer may lose all its channels. The
     model is not changed."""
-    graph = ChannelGraph(deepcopy(model), input_shape)
+    graph = ChannelGraph(duplicate(model), input_shape)
     check_keep(graph, {name: kept for name, kept in keep.items() if kept or not empty})
     parameters = dict(model.named_parameters())
     masks: dict[str, Tensor] = {}
@@ -173,12 +178,6 @@ def _check_indices(what: str, chosen: Sequence[int], width: int) -> None:
                         f"{_some(chosen)}.")
 
 
-def in_width(layer: nn.Module) -> int:
-    """Number of input channels of a convolution or linear layer."""
-    width = layer.in_features if isinstance(layer, nn.Linear) else layer.in_channels
-    return int(width)  # type: ignore[arg-type]
-
-
 def without(kept: Iterable[int], width: int) -> list[int]:
     """The indices from 0 to width - 1 that are not in `kept`."""
     return sorted(set(range(width)) - set(kept))
@@ -219,20 +218,11 @@ def _expected_widths(graph: ChannelGraph, keep: Kept) -> dict[str, int]:
 def _ignoring_readers(graph: ChannelGraph, keep: Kept, read: Kept) -> nn.Module:
     """A copy of the network in which the layers that read the channels give them no weight:
     what the network without them must compute."""
-    reference = deepcopy(graph.model)
+    reference = duplicate(graph.model)
+    forget_inputs(reference, graph, {
+        name: without(kept, out_width(graph.model.get_submodule(name)))
+        for name, kept in keep.items()})
     with torch.no_grad():
-        for name, kept in keep.items():
-            layer = graph.model.get_submodule(name)
-            channels = without(kept, out_width(layer))
-            for node, indices, is_output in graph.members(layer, channels) if channels else []:
-                if not is_output and isinstance(node.module, LAYERS):
-                    reader = reference.get_submodule(graph.names[node.module])
-                    weight = reader.weight
-                    assert isinstance(weight, Tensor)
-                    if isinstance(reader, nn.modules.conv._ConvTransposeNd):
-                        weight[indices] = 0
-                    else:
-                        weight[:, indices] = 0
         for name, chosen in read.items():
             reader = reference.get_submodule(name)
             assert isinstance(reader.weight, Tensor)
@@ -240,36 +230,61 @@ def _ignoring_readers(graph: ChannelGraph, keep: Kept, read: Kept) -> nn.Module:
     return reference
 
 
+def forget_inputs(model: nn.Module, graph: ChannelGraph, removed: Kept) -> None:
+    """Let the layers of `model`, a copy of the graph's network, give no weight to the output
+    channels `removed` of each layer, in place."""
+    with torch.no_grad():
+        for name, channels in removed.items():
+            members = graph.members(graph.model.get_submodule(name), channels)
+            for node, indices, is_output in members if channels else []:
+                if not is_output and isinstance(node.module, LAYERS):
+                    reader = model.get_submodule(graph.names[node.module])
+                    weight = reader.weight
+                    assert isinstance(weight, Tensor)
+                    if isinstance(reader, nn.modules.conv._ConvTransposeNd):
+                        weight[indices] = 0
+                    else:
+                        weight[:, indices] = 0
+
+
 def _check_cut(model: nn.Module, expected: Mapping[str, int], example: Tensor,
                reference: nn.Module) -> None:
-    """Raises PlanError unless `model` has the widths `expected` and computes, on the CPU, what the
-    `reference` computes."""
+    """Raises PlanError unless `model` has the widths `expected`, computes on the CPU what the
+    `reference` computes, and runs in training mode where the reference does."""
     for name, width in _widths(model).items():
         if width != expected[name]:
             raise PlanError(f"after the cut {name} has {width} channels where the plan says "
                             f"{expected[name]}; this network's layers are coupled in a way the "
                             "dependency graph does not describe.")
-    draws = torch.Generator().manual_seed(0)
-    image = torch.randn(example.shape, generator=draws)
-    model, reference = deepcopy(model).cpu(), reference.cpu()  # a GPU rounds to ten bits
+    images = torch.randn(2, *example.shape[1:], generator=generator(0, "cut"))
+    model, reference = duplicate(model).cpu(), reference.cpu()  # a GPU rounds to ten bits
     with evaluating(reference):
-        before = reference(image)
+        before = logits(reference(images))
+    with evaluating(model):
+        after = logits(_run(model, images, ""))
+    if torch.isfinite(before).all():
+        if after.shape != before.shape:
+            raise PlanError(f"the pruned network's output has shape {tuple(after.shape)} instead "
+                            f"of {tuple(before.shape)}.")
+        if (after - before).abs().max() > AGREEMENT * before.abs().max():
+            raise PlanError(f"the pruned {type(model).__name__} does not compute what the full "
+                            "one computes without those channels; its forward pass mixes channels "
+                            "in a way the dependency graph does not describe.")
+    with torch.no_grad(), global_stream(0, "cut"):
+        try:
+            reference.train()(images)
+        except Exception:  # the unpruned network does not train either, and says so in time
+            return
+        _run(model.train(), images, " in training mode")
+
+
+def _run(model: nn.Module, images: Tensor, when: str) -> Any:
     try:
-        with evaluating(model):
-            after = model(image)
+        return model(images)
     except Exception as error:  # whatever the user's forward pass raises
-        raise PlanError(f"the pruned {type(model).__name__} does not run "
+        raise PlanError(f"the pruned {type(model).__name__} does not run{when} "
                         f"({first_line(error)}); its forward pass seems to rely on fixed "
                         "widths.") from error
-    if not isinstance(before, Tensor) or not torch.isfinite(before).all():
-        return  # nothing to compare
-    if after.shape != before.shape:
-        raise PlanError(f"the pruned network's output has shape {tuple(after.shape)} instead of "
-                        f"{tuple(before.shape)}.")
-    if (after - before).abs().max() > AGREEMENT * before.abs().max():
-        raise PlanError(f"the pruned {type(model).__name__} does not compute what the full one "
-                        "computes without those channels; its forward pass mixes channels in a "
-                        "way the dependency graph does not describe.")
 
 
 def _some(items: Any, count: int = 4) -> str:

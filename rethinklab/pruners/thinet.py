@@ -7,7 +7,6 @@ channels, and looking at them while a few training images pass.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -18,6 +17,7 @@ from rethinklab.analysis.ledger import open_ledger
 from rethinklab.data import ImageData
 from rethinklab.data.batches import calibration_batch
 from rethinklab.errors import PlanError
+from rethinklab.models.copying import duplicate
 from rethinklab.pruners.base import ChannelPruner, Origin, need
 from rethinklab.pruners.gram import (
     as_maps,
@@ -32,6 +32,7 @@ from rethinklab.pruners.options import check_whole
 from rethinklab.pruners.plan import Plan, make_plan
 from rethinklab.pruners.surgery import without
 from rethinklab.seeds import MAX_SEED, check_seed, generator, stream
+from rethinklab.trainers.evaluate import readable
 from rethinklab.trainers.loop import train
 from rethinklab.trainers.masks import HoldMasks
 
@@ -65,13 +66,17 @@ class ThiNet(ChannelPruner):
         check_sampling(self.images, self.positions, self.seed)
         check_whole("tune_epochs", self.tune_epochs, 0)
 
+    def obstacles(self, model: nn.Module, input_shape: Shape,
+                  layers: Sequence[str]) -> dict[str, str]:
+        return unreadable(model, input_shape, layers)
+
     def fit(self, model: nn.Module, data: ImageData, origin: Origin | None = None) -> Plan:
         trainer = (need(origin, self.name, "trains after each layer (tune_epochs)")
                    if self.tune_epochs else None)
         request = self.request(model, data.input_shape)
         readers = readers_of(model, data.input_shape, request.counts)
-        images = calibration_images(data, self.images, self.seed)
-        work = deepcopy(model).eval()
+        work = duplicate(model).eval()
+        images = readable(work, calibration_images(data, self.images, self.seed))
         keep: dict[str, tuple[int, ...]] = {}
         alive: dict[str, Tensor] = {}  # masks of the readers' weights, by parameter
         for name, count in request.counts.items():
@@ -200,26 +205,37 @@ def readers_of(model: nn.Module, input_shape: Shape,
 
     Raises PlanError for a reader that is neither a Conv2d nor a Linear.
     """
-    graph = ChannelGraph(deepcopy(model), input_shape)
-    found: dict[str, list[Reader]] = {}
+    graph = ChannelGraph(duplicate(model), input_shape)
+    return {name: _readers(graph, name) for name in layers}
+
+
+def unreadable(model: nn.Module, input_shape: Shape, layers: Sequence[str]) -> dict[str, str]:
+    """Which of `layers` are read by others whose output cannot be reconstructed, and why."""
+    graph, found = ChannelGraph(duplicate(model), input_shape), {}
     for name in layers:
-        module = graph.model.get_submodule(name)
-        width = out_width(module)
-        columns: dict[str, list[Tensor]] = {}
-        for node, indices, is_output in graph.members(module, range(width)):
-            part = node.module
-            if is_output or not isinstance(part, LAYERS) or getattr(part, "groups", 1) > 1:
-                continue
-            if not isinstance(part, Layer):
-                raise PlanError(f"{name} is read by {graph.names[part]}, a {type(part).__name__}, "
-                                "whose output cannot be reconstructed; leave it out of the target.")
-            columns.setdefault(graph.names[part], []).append(
-                torch.tensor(indices).view(width, -1))
-        if not columns:
-            raise PlanError(f"no layer reads the channels of {name}, so their loss cannot be "
-                            "measured; leave it out of the target.")
-        found[name] = [Reader(reader, torch.cat(parts, 1)) for reader, parts in columns.items()]
+        try:
+            _readers(graph, name)
+        except PlanError as error:
+            found[name] = str(error).partition(";")[0]
     return found
+
+
+def _readers(graph: ChannelGraph, name: str) -> list[Reader]:
+    module = graph.model.get_submodule(name)
+    width = out_width(module)
+    columns: dict[str, list[Tensor]] = {}
+    for node, indices, is_output in graph.members(module, range(width)):
+        part = node.module
+        if is_output or not isinstance(part, LAYERS) or getattr(part, "groups", 1) > 1:
+            continue
+        if not isinstance(part, Layer):
+            raise PlanError(f"{name} is read by {graph.names[part]}, a {type(part).__name__}, "
+                            "whose output cannot be reconstructed; leave it out of the target.")
+        columns.setdefault(graph.names[part], []).append(torch.tensor(indices).view(width, -1))
+    if not columns:
+        raise PlanError(f"no layer reads the channels of {name}, so their loss cannot be "
+                        "measured; leave it out of the target.")
+    return [Reader(reader, torch.cat(parts, 1)) for reader, parts in columns.items()]
 
 
 class _Seen(Exception):

@@ -10,12 +10,15 @@ from torch.nn.functional import cross_entropy
 
 from rethinklab.data import AnyData
 from rethinklab.data.batches import test_batches
+from rethinklab.models.outputs import logits
 from rethinklab.trainers import distributed
 
 
 def evaluate(model: nn.Module, data: AnyData) -> tuple[float, float]:
     """(accuracy, loss) on the test images: fraction right in [0, 1] and mean cross-entropy.
 
+    Of a network that gives several outputs the first counts (see `models.outputs.logits`, which
+    raises ConfigError where that is not clear).
     Where several processes train together each of them must call this: they take turns at the
     batches, and all get the same numbers.
     """
@@ -37,7 +40,8 @@ def correctness(model: nn.Module, data: AnyData) -> Tensor:
     was_training = model.training
     model.eval()
     try:
-        own = [(model(images).argmax(1) == labels)
+        read = Reading(model)
+        own = [(read(images).argmax(1) == labels)
                for images, labels in test_batches(data, device, distributed.part())]
     finally:
         model.train(was_training)
@@ -53,10 +57,11 @@ def score(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> tuple[f
     Counts images, not batches, so that a short last batch weighs what it should. The sums stay on
     the device until the last batch is through.
     """
+    read = Reading(model)
     right = torch.zeros((), dtype=torch.int64, device=_device(model))
     loss, count = torch.zeros_like(right, dtype=torch.float64), 0
     for images, labels in batches:
-        outputs = model(images)
+        outputs = read(images)
         if not count:
             right, loss = right.to(outputs.device), loss.to(outputs.device)
         right += (outputs.argmax(1) == labels).sum()
@@ -64,6 +69,36 @@ def score(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> tuple[f
         count += len(labels)
     hits, losses, images_seen = distributed.totals([right, loss, torch.full_like(right, count)])
     return hits / images_seen, losses / images_seen
+
+
+class Reading:
+    """The class scores (N, classes) of a network in evaluation mode for batches (N, C, H, W).
+
+    Batches are channels-last in memory. A network that cannot read them so (`view` after a
+    convolution) is given them contiguous from the first refusal on.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model, self.contiguous = model, False
+
+    def __call__(self, images: Tensor) -> Tensor:
+        if not self.contiguous:
+            try:
+                return logits(self.model(images))
+            except RuntimeError:
+                if images.is_contiguous():
+                    raise
+                self.contiguous = True
+        return logits(self.model(images.contiguous()))
+
+
+@torch.no_grad()
+def readable(model: nn.Module, images: Tensor) -> Tensor:
+    """`images` (N, C, H, W) in a memory layout in which `model` can read them."""
+    was_training, read = model.training, Reading(model.eval())
+    read(images[:2].to(_device(model)))
+    model.train(was_training)
+    return images.contiguous() if read.contiguous else images
 
 
 def _device(model: nn.Module) -> torch.device:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,13 +17,16 @@ from rethinklab.analysis.ledger import open_ledger
 from rethinklab.data import AnyData
 from rethinklab.data.batches import Batches, training_batches
 from rethinklab.errors import ConfigError, DivergenceError, OutOfTime
+from rethinklab.models.copying import duplicate
 from rethinklab.seeds import check_seed, global_stream
 from rethinklab.trainers import distributed
 from rethinklab.trainers.callbacks import Callback, TrainState
-from rethinklab.trainers.checkpoint import Checkpoint, layout, run_key
+from rethinklab.trainers.checkpoint import Checkpoint, run_key
+from rethinklab.trainers.checkpoint import layout as layout_of
 from rethinklab.trainers.evaluate import evaluate
 from rethinklab.trainers.progress import ProgressBar
 from rethinklab.trainers.recipe import Recipe
+from rethinklab.trainers.rehearsal import check_fit
 from rethinklab.trainers.step import EagerStep, make_step
 
 if TYPE_CHECKING:
@@ -74,12 +76,12 @@ def train(model: nn.Module, data: AnyData, recipe: Recipe | None = None, *, seed
         raise ConfigError(f"precision {precision!r} must be one of {', '.join(PRECISIONS)}.")
     epochs = epoch_window(recipe, first_epoch, last_epoch)
     target = pick_device(device)
-    check_fit(model, data)
+    data = data.to(target)
+    layout = check_fit(duplicate(model).to(target), data, recipe.batch_size, precision)
     _expect_one_run(model, data, recipe, epochs, seed, precision)
-    model = deepcopy(model).to(target, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = duplicate(model).to(target, memory_format=layout)  # type: ignore[call-overload]
     for callback in callbacks:
         callback.prepare(model)
-    data = data.to(target)
     batches = training_batches(data, recipe.batch_size, seed, distributed.part())
     if min(end - start for start, end in batches.bounds) < distributed.world():
         check_without_images(model, data)
@@ -100,7 +102,7 @@ def train(model: nn.Module, data: AnyData, recipe: Recipe | None = None, *, seed
     step = make_step(state, precision, watchers, target, capture)
     try:
         with distributed.synchronised(model):
-            _run(state, data, batches, seed, step, watchers, stop)
+            _run(state, data, batches, seed, step, watchers, stop, layout)
     except OutOfTime:
         if keeper is not None:
             keeper.save(state)
@@ -125,7 +127,7 @@ def _expect_one_run(model: nn.Module, data: AnyData, recipe: Recipe, epochs: ran
     if distributed.world() > 1:
         distributed.expect_alike(seed=seed, precision=precision, epochs=epochs,
                                  recipe=recipe.identity(), images=data.fingerprint,
-                                 network=f"{type(model).__name__} {layout(model)}")
+                                 network=f"{type(model).__name__} {layout_of(model)}")
 
 
 def epoch_window(recipe: Recipe, first: int = 0, last: int | None = None) -> range:
@@ -144,7 +146,8 @@ def epoch_window(recipe: Recipe, first: int = 0, last: int | None = None) -> ran
 
 
 def _run(state: TrainState, data: AnyData, batches: Batches, seed: int, step: EagerStep,
-         watchers: Sequence[Callback], stop: Callable[[TrainState], bool] | None) -> None:
+         watchers: Sequence[Callback], stop: Callable[[TrainState], bool] | None,
+         layout: torch.memory_format) -> None:
     for watcher in watchers:
         watcher.on_start(state)
     try:
@@ -156,7 +159,7 @@ def _run(state: TrainState, data: AnyData, batches: Batches, seed: int, step: Ea
                 group["lr"] = lr
             own = (distributed.rank(),) if distributed.world() > 1 else ()
             with global_stream(seed, "dropout", epoch, *own):
-                loss, accuracy = _epoch(state, batches, step, watchers)
+                loss, accuracy = _epoch(state, batches, step, watchers, layout)
             distributed.share_tensors(state.model.buffers())  # where not of the whole batch
             for watcher in watchers:
                 watcher.before_test(state)
@@ -183,12 +186,12 @@ def _run(state: TrainState, data: AnyData, batches: Batches, seed: int, step: Ea
 
 
 def _epoch(state: TrainState, batches: Batches, step: EagerStep,
-           watchers: Sequence[Callback]) -> tuple[float, float]:
+           watchers: Sequence[Callback], layout: torch.memory_format) -> tuple[float, float]:
     """One pass; (mean loss, fraction right) over its images, as they were met."""
     state.model.train()
     step.start_epoch()
     for images, labels in batches.epoch(state.epoch):
-        step(images, labels)
+        step(images.contiguous(memory_format=layout), labels)
         for watcher in watchers:
             watcher.after_step(state)
     loss, right = step.totals()
@@ -202,7 +205,7 @@ def check_without_images(model: nn.Module, data: AnyData) -> None:
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     try:
         with torch.no_grad():
-            deepcopy(model).eval()(torch.empty(0, *data.input_shape, device=device))
+            duplicate(model).eval()(torch.empty(0, *data.input_shape, device=device))
     except Exception as error:  # whatever the user's forward pass raises
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ConfigError(f"{len(data.train)} training images leave a batch of fewer images than "
@@ -232,18 +235,3 @@ def pick_device(name: str = "auto") -> torch.device:
         raise ConfigError(f"device {name!r} cannot be used here ({reason}). "
                           "Try auto, cpu or cuda.") from error
     return device
-
-
-def check_fit(model: nn.Module, data: AnyData) -> None:
-    """Raises ConfigError unless the model takes the task's images and has its classes."""
-    from rethinklab.analysis.cost import output_shape
-
-    try:
-        shape = output_shape(model, data.input_shape)
-    except Exception as error:  # whatever the user's forward pass raises
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ConfigError(f"the model does not take images of shape {data.input_shape} "
-                          f"({reason}).") from error
-    if shape != (1, data.num_classes):
-        raise ConfigError(f"the model's output for one image has shape {shape}; {data.name} needs "
-                          f"(1, {data.num_classes}). Build it with num_classes={data.num_classes}.")

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from rethinklab.models.outputs import logits
 from rethinklab.trainers import distributed
 from rethinklab.trainers.callbacks import Callback, TrainState
 
@@ -58,7 +59,7 @@ class EagerStep:
         state = self.state
         state.optimizer.zero_grad(set_to_none=True)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
-            outputs: Tensor = state.model(images)
+            outputs = logits(state.model(images))
         loss = self._differentiate(outputs.float(), labels)
         for watcher in self.watchers:
             watcher.after_backward(state)
