@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -130,6 +131,50 @@ def test_the_fingerprint_is_of_the_listing(task, tree, tmp_path):
     assert copy.fingerprint == task.fingerprint
     (tmp_path / "val" / "cat" / "000.png").rename(tmp_path / "val" / "cat" / "other.png")
     assert rl.load_data(f"imagenet:{tmp_path}", size=32).fingerprint != task.fingerprint
+
+
+def test_hidden_entries_change_nothing(task, tree, tmp_path):
+    shutil.copytree(tree, tmp_path / "tree")
+    for folder in (".", "train", "val", "train/cat", "val/dog"):
+        for name in (".ipynb_checkpoints/deep", ".Trashes", "__MACOSX/cat"):
+            (tmp_path / "tree" / folder / name).mkdir(parents=True)
+            shutil.copy(tree / "train" / "cat" / "000.png", tmp_path / "tree" / folder / name)
+        (tmp_path / "tree" / folder / "._000.png").write_bytes(b"\0\5\x16\7")
+    found = rl.load_data(f"imagenet:{tmp_path / 'tree'}", size=32)
+    assert found.fingerprint == task.fingerprint
+    assert found.train.files.tolist() == task.train.files.tolist()
+
+
+def test_parts_follow_the_rules_of_folders(tmp_path):
+    write_images(tmp_path / "Training", {"a": 2, "b": 2})
+    write_images(tmp_path / "DEV", {"a": 1, "b": 1})
+    assert len(rl.load_data(f"imagenet:{tmp_path}").test) == 2
+    (tmp_path / "test").mkdir()  # ImageNet's own test images lie there without labels
+    shutil.copy(tmp_path / "DEV" / "a" / "000.png", tmp_path / "test" / "1.png")
+    with pytest.warns(UserWarning, match="test is not used, since DEV"):
+        assert len(rl.load_data(f"imagenet:{tmp_path}").test) == 2
+    write_images(tmp_path, {"cat": 1})
+    with pytest.raises(DataError, match="cat with images stands beside Training, test, DEV"):
+        rl.load_data(f"imagenet:{tmp_path}")
+
+
+@pytest.mark.parametrize(("orientation", "turns"), [(3, 2), (6, -1), (8, 1)])
+def test_photographs_are_turned_as_their_exif_says(tmp_path, orientation, turns):
+    stored = np.random.default_rng(0).integers(0, 256, (40, 60, 3)).astype(np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    for part in ("train", "val"):
+        for name in ("a", "b"):
+            for tree in ("tagged", "turned"):
+                (tmp_path / tree / part / name).mkdir(parents=True)
+            Image.fromarray(stored).save(tmp_path / "tagged" / part / name / "1.png", exif=exif)
+            turned = Image.fromarray(np.ascontiguousarray(np.rot90(stored, turns)))
+            turned.save(tmp_path / "turned" / part / name / "1.png")
+    tagged, plain = (replace(rl.load_data(f"imagenet:{tmp_path / tree}", size=32), workers=0)
+                     for tree in ("tagged", "turned"))
+    for read in (lambda data: next(batches.test_batches(data, "cpu"))[0],
+                 lambda data: next(iter(batches.training_batches(data, 2, 5).epoch(1)))[0]):
+        assert torch.equal(read(tagged), read(plain))
 
 
 @pytest.mark.parametrize("workers", [0, 2])

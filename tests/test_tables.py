@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 import rethinklab as rl
 from rethinklab.experiments.tables import escape_latex, paper_latex, paper_table
@@ -57,3 +59,27 @@ def test_recorded_results_make_a_table(name):
 
 def test_latex_escapes_what_latex_reads():
     assert escape_latex("50 % & #1_2 ±0.1") == r"50 \% \& \#1\_2 $\pm$0.1"
+
+
+# LaTeX's ten special characters, and what prints each in running text
+PRINTED = {f"\\{mark}": mark for mark in "#$%&_{}"} | {
+    r"\textasciitilde{}": "~", r"\textasciicircum{}": "^", r"\textbackslash{}": "\\",
+    r"$\pm$": "±"}
+
+
+def as_printed(source):
+    """What LaTeX prints of text in which every special character is part of a known command."""
+    shown = ""
+    while source:
+        command = next((c for c in PRINTED if source.startswith(c)), None)
+        assert command or source[0] not in "#$%&_{}~^\\", f"LaTeX would act on {source!r}"
+        shown += PRINTED[command] if command else source[0]
+        source = source[len(command or "x"):]
+    return shown
+
+
+@given(st.text(r"#$%&_{}~^\±a1 ", max_size=12))
+@example(r"C:\birds\~x_{2}^3")
+@example(r"\textbackslash{}")
+def test_latex_prints_the_text_that_was_given(text):
+    assert as_printed(escape_latex(text)) == text

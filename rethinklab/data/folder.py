@@ -6,7 +6,7 @@ import hashlib
 import os
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +15,12 @@ import torch
 from numpy.typing import NDArray
 
 from rethinklab.data.images import ImageData, Images, channel_statistics, stratified_split
+from rethinklab.data.listing import Listing, find_parts, list_images, list_parts
 from rethinklab.errors import ConfigError, DataError
 
-SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
-TEST_NAMES = ("test", "val", "valid", "validation")
 TEST_FRACTION = 0.2
 LARGEST_BYTES = 16 * 2**30
-
-
-@dataclass(frozen=True)
-class Listing:
-    """The image files of a folder and the class that each belongs to."""
-
-    files: tuple[Path, ...]
-    labels: tuple[int, ...]
-    classes: tuple[str, ...]
+DECODING = 2  # to be raised with any change of the pixels that files are read as
 
 
 def load(path: str | Path, size: int | None = None, seed: int = 0, cache: bool = True,
@@ -37,14 +28,15 @@ def load(path: str | Path, size: int | None = None, seed: int = 0, cache: bool =
     """The images under `path`, as RGB: `path/train/CLASS/...` and `path/test/CLASS/...`
     (or val), or `path/CLASS/...`, of which a seeded fifth of every class becomes the test set.
 
+    `find_parts` says which names parts may have and what is ambiguous, `list_images` which files
+    are passed over. Photographs are turned as their EXIF orientation says.
     size: the side in pixels to which the shorter side of each image is resized before a centre
     crop; it can be left out where all images are square and alike. cache: keep the decoded
     pixels under ~/.cache/rethinklab, so that the next load takes no decoding.
-    Raises DataError for a folder without images, unreadable images, a single class, or images
-    that differ in size while `size` is not given.
+    Raises DataError for a folder without images, unreadable images, a single class, ambiguous
+    parts, or images that differ in size while `size` is not given.
     """
-    if size is not None:
-        check_size(size)
+    size = None if size is None else check_size(size)
     try:
         return _load(Path(path).expanduser(), size, seed, cache)
     except (OSError, RuntimeError) as error:  # RuntimeError: ~ of an unknown user
@@ -62,44 +54,18 @@ def _load(root: Path, size: int | None, seed: int, cache: bool) -> ImageData:
     if not root.is_dir():
         raise DataError(f"{root} is not a folder.")
     name = f"folder:{root.resolve().name}"
-    test_folder = next((root / n for n in TEST_NAMES if (root / n).is_dir()), None)
-    if (root / "train").is_dir() and test_folder is not None:
-        train_list, test_list = list_images(root / "train"), list_images(test_folder)
-        if train_list.classes != test_list.classes:
-            odd = sorted(set(train_list.classes) ^ set(test_list.classes))
-            raise DataError(f"{root}: train and {test_folder.name} have different classes; "
-                            f"only one of them has {', '.join(odd[:5])}.")
-        train = _read(train_list, size, cache)
-        side = train.pixels.shape[-1] if size is None else size
-        test = _read(test_list, side, cache)
-    else:
-        train_list = list_images(root / "train" if (root / "train").is_dir() else root)
-        everything = _read(train_list, size, cache)
+    training, held = find_parts(root)
+    if held is None:
+        listing = list_images(training)
+        everything = _read(listing, size, cache)
         chosen, rest = stratified_split(everything.labels, TEST_FRACTION, seed)
         train, test = everything.take(rest), everything.take(chosen)
+    else:
+        listing, test_listing = list_parts(training, held)
+        train = _read(listing, size, cache)
+        test = _read(test_listing, size or train.pixels.shape[-1], cache)
     mean, std = channel_statistics(train.pixels)
-    return ImageData(name, train, test, train_list.classes, mean, std)
-
-
-def list_images(folder: Path) -> Listing:
-    """The images below `folder`, class by class in alphabetical order."""
-    classes = sorted(entry.name for entry in folder.iterdir()
-                     if entry.is_dir() and not entry.name.startswith("."))
-    files: list[Path] = []
-    labels: list[int] = []
-    for label, name in enumerate(classes):
-        found = sorted(p for p in (folder / name).rglob("*") if p.suffix.lower() in SUFFIXES)
-        if not found:
-            raise DataError(f"{folder / name} holds no image ({', '.join(sorted(SUFFIXES))}).")
-        files += found
-        labels += [label] * len(found)
-    if not files:
-        raise DataError(f"{folder} holds no images. Expected one sub-folder for each class, "
-                        "for example cats/1.jpg and dogs/1.jpg.")
-    if len(classes) < 2:
-        raise DataError(f"{folder} has a single class, {classes[0]!r}; "
-                        "classification needs two or more sub-folders.")
-    return Listing(tuple(files), tuple(labels), tuple(classes))
+    return ImageData(name, train, test, listing.classes, mean, std)
 
 
 def _read(listing: Listing, size: int | None, cache: bool) -> Images:
@@ -130,15 +96,24 @@ def _decode(files: Sequence[Path], size: int | None) -> NDArray[np.uint8]:
 
 def _common_side(files: Sequence[Path]) -> int:
     """The side that all images share, read from their headers."""
-    first = _open_image(files[0]).size
+    first = _size(files[0])
     for file in files:
-        found = _open_image(file).size
+        found = _size(file)
         odd = (f" where {files[0].name} is {first[0]}x{first[1]}" if found != first else
                " and not square" if found[0] != found[1] else "")
         if odd:
             raise DataError(f"{file} is {found[0]}x{found[1]} pixels{odd}; give one size for all, "
                             "for example size=32 (--size 32).")
-    return int(first[0])
+    return first[0]
+
+
+def _size(file: Path) -> tuple[int, int]:
+    """Width and height as seen: turning changes neither of a square, whose header is enough."""
+    with _open_image(file) as image:
+        width, height = image.size
+    if width != height:
+        width, height = open_rgb(file).size
+    return width, height
 
 
 def _open_image(file: Path) -> Any:
@@ -151,9 +126,17 @@ def _open_image(file: Path) -> Any:
 
 
 def open_rgb(file: Path) -> Any:
-    """The decoded PIL image, 8-bit RGB. Raises DataError for a file that is no intact image."""
+    """The decoded PIL image, 8-bit RGB, turned as its EXIF orientation says.
+
+    Raises DataError for a file that is no intact image.
+    """
+    from PIL import ImageOps
+
     with _open_image(file) as image:
         try:
+            image.load()
+            with suppress(Exception):  # damaged EXIF raises anything and says nothing of the pixels
+                ImageOps.exif_transpose(image, in_place=True)
             return _to_rgb(image, file)
         except (OSError, SyntaxError, ValueError) as error:
             raise DataError(f"{file} is damaged ({error}); replace or remove it.") from error
@@ -182,8 +165,9 @@ def _to_rgb(image: Any, file: Path) -> Any:
 
 
 def _cache_file(files: Sequence[Path], size: int | None) -> Path:
-    """Named by what is on disk (paths, sizes, times), so that a changed folder is read anew."""
-    digest = hashlib.sha256(f"1/{size}".encode())
+    """Named by what is on disk (paths, sizes, times), so that a changed folder is read anew,
+    and by the version of the decoding."""
+    digest = hashlib.sha256(f"{DECODING}/{size}".encode())
     for file in files:
         status = file.stat()
         digest.update(f"{file.resolve()}|{status.st_size}|{status.st_mtime_ns}\n".encode())

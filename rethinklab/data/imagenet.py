@@ -8,7 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rethinklab.data.folder import TEST_NAMES, check_size, list_images
+from rethinklab.data.folder import check_size
+from rethinklab.data.listing import find_parts, list_parts
 from rethinklab.data.streamed import FileImages, StreamedData
 from rethinklab.errors import DataError
 
@@ -22,21 +23,19 @@ def load(path: str | Path, size: int | None = None, **options: Any) -> StreamedD
 
     Training: a random crop of 8 to 100 per cent of the area resized to `size`, by default 224,
     and a horizontal flip. Testing: the shorter side resized to 256/224 of `size`, then the
-    central square. Raises DataError where a part is missing or the parts differ in classes.
+    central square. Parts may have the names that `find_parts` knows. Photographs are turned as
+    their EXIF orientation says, which the released code does not do.
+    Raises DataError where a part is missing or ambiguous or the parts differ in classes.
     Source: Liu et al. (ICLR 2019), section 4, and its released code.
     """
     size = SIZE if size is None else check_size(size)
     try:
         root = Path(path).expanduser().absolute()
-        held = next((name for name in TEST_NAMES if (root / name).is_dir()), None)
-        if not (root / "train").is_dir() or held is None:
+        training, held = find_parts(root)
+        if held is None:
             raise DataError(f"{root} needs the folders train and val, each with one sub-folder a "
                             "class; for images without such a split say folder:PATH.")
-        train, test = list_images(root / "train"), list_images(root / held)
-        if train.classes != test.classes:
-            odd = sorted(set(train.classes) ^ set(test.classes))
-            raise DataError(f"{root}: train and {held} have different classes; only one of them "
-                            f"has {', '.join(odd[:5])}.")
+        train, test = list_parts(training, held)
         return StreamedData(f"imagenet:{root.name}", FileImages.listed(root, train),
                             FileImages.listed(root, test), train.classes, MEAN, STD, size)
     except (OSError, RuntimeError) as error:  # RuntimeError: ~ of an unknown user

@@ -20,8 +20,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rethinklab.data.folder import Listing, open_rgb
+from rethinklab.data.folder import DECODING, open_rgb
 from rethinklab.data.images import ImageData, random_part, stratified_split
+from rethinklab.data.listing import Listing
 from rethinklab.errors import DataError
 from rethinklab.seeds import generator
 
@@ -90,9 +91,9 @@ class StreamedData:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A hash of the listing (relative paths, sizes in bytes, labels) and the normalisation;
-        the files themselves are not read."""
-        settings = ("streamed", self.classes, self.mean, self.std, self.size)
+        """A hash of the listing (relative paths, sizes in bytes, labels), the normalisation and
+        the version of the decoding; the files themselves are not read."""
+        settings = ("streamed", DECODING, self.classes, self.mean, self.std, self.size)
         digest = hashlib.sha256(repr(settings).encode())
         for part in (self.train, self.test):
             digest.update(b"\n".join(part.files.tolist()))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 import pandas as pd
@@ -12,6 +11,8 @@ from rethinklab.trainers.regimes import UNPRUNED, regime_order, regime_title
 
 HEAD = ("Dataset", "Model", "Method", "Target")
 ABSENT = "-"
+HARMLESS = str.maketrans({**{mark: f"\\{mark}" for mark in "&%$#_{}"}, "\\": r"\textbackslash{}",
+                          "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$"})
 
 
 def paper_table(found: Sequence[Results]) -> pd.DataFrame:
@@ -52,7 +53,7 @@ def paper_latex(found: Sequence[Results]) -> str:
 
 def escape_latex(text: str) -> str:
     """Text with the characters that mean something to LaTeX made harmless."""
-    return re.sub(r"([&%$#_{}])", r"\\\1", text).replace("±", r"$\pm$")
+    return text.translate(HARMLESS)  # in one pass, so that no mark put in is escaped again
 
 
 def _cell(row: pd.Series) -> str:
