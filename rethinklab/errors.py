@@ -59,6 +59,11 @@ class StoreError(RethinkError):
     exit_code = 3
 
 
+def first_line(error: BaseException, otherwise: str = "") -> str:
+    """The first line of an error's text; where it has none, its type or what else is given."""
+    return (str(error).strip().splitlines() or [otherwise or type(error).__name__])[0]
+
+
 def unknown_name(kind: str, name: object, allowed: Iterable[str],
                  error: type[RethinkError] = ConfigError) -> RethinkError:
     """The error for a `name` that is not in `allowed`, with the nearest match suggested."""

@@ -15,7 +15,8 @@ import torch
 from numpy.typing import NDArray
 
 from rethinklab.data.images import ImageData, Images, channel_statistics, stratified_split
-from rethinklab.errors import ConfigError, DataError
+from rethinklab.errors import DataError
+from rethinklab.values import whole
 
 SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 TEST_NAMES = ("test", "val", "valid", "validation")
@@ -43,8 +44,7 @@ def load(path: str | Path, size: int | None = None, seed: int = 0, cache: bool =
     Raises DataError for a folder without images, unreadable images, a single class, or images
     that differ in size while `size` is not given.
     """
-    if size is not None:
-        check_size(size)
+    size = None if size is None else check_size(size)
     try:
         return _load(Path(path).expanduser(), size, seed, cache)
     except (OSError, RuntimeError) as error:  # RuntimeError: ~ of an unknown user
@@ -53,9 +53,7 @@ def load(path: str | Path, size: int | None = None, seed: int = 0, cache: bool =
 
 def check_size(size: object) -> int:
     """`size` as a side in pixels. Raises ConfigError unless it is a whole number, 8 or more."""
-    if isinstance(size, bool) or not isinstance(size, int) or size < 8:
-        raise ConfigError(f"size {size!r} must be a whole number of pixels, 8 or more.")
-    return size
+    return whole("size", size, 8, rule="a whole number of pixels, 8 or more")
 
 
 def _load(root: Path, size: int | None, seed: int, cache: bool) -> ImageData:

@@ -17,7 +17,7 @@ import torch
 import torch_pruning as tp
 from torch import nn
 
-from rethinklab.errors import PlanError
+from rethinklab.errors import PlanError, first_line
 from rethinklab.models.selection import SelectConv2d, SelectLinear
 
 Shape = tuple[int, int, int]
@@ -170,8 +170,3 @@ def out_width(module: nn.Module) -> int:
     """Number of output channels of a convolution or linear layer."""
     width = module.out_features if isinstance(module, nn.Linear) else module.out_channels
     return int(width)  # type: ignore[arg-type]
-
-
-def first_line(error: Exception) -> str:
-    """The first line of an error's text, or its type where it has none."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from rethinklab.data import ImageData
-from rethinklab.errors import ConfigError, PlanError
+from rethinklab.errors import PlanError
 from rethinklab.models.residual import Branch, residual_branches, shortcut_of
 from rethinklab.pruners.base import ChannelPruner, Origin, Request
 from rethinklab.pruners.gram import (
@@ -34,12 +34,13 @@ from rethinklab.pruners.thinet import (
     Reader,
     batches,
     calibration_images,
-    check_sampling,
+    checked_sampling,
     readers_of,
     sum_finite,
     watch,
 )
 from rethinklab.seeds import generator
+from rethinklab.values import number, settle
 
 MOST_FEATURES = 10_000  # inputs times kernel of one layer: their Gram matrix takes 800 MB
 TINY = 1e-3  # of a normalisation's largest scale
@@ -68,11 +69,11 @@ class Regression(ChannelPruner):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_sampling(self.images, self.positions, self.seed)
-        if self.stream is not None and not (isinstance(self.stream, float) and
-                                            0 < self.stream < 1):
-            raise ConfigError(f"stream {self.stream!r} must be None or a ratio between 0 and 1, "
-                              "the share of the stream's channels that a branch stops reading.")
+        settle(self, **checked_sampling(self.images, self.positions, self.seed))
+        if self.stream is not None:
+            settle(self, stream=number(
+                "stream", self.stream, above=0, below=1, rule="None or a ratio between 0 and 1, "
+                "the share of the stream's channels that a branch stops reading"))
 
     def fit(self, model: nn.Module, data: ImageData, origin: Origin | None = None) -> Plan:
         request, branches = self._prepare(model, data)

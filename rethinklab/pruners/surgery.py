@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from rethinklab.analysis.cost import evaluating
-from rethinklab.errors import PlanError, unknown_name
+from rethinklab.errors import PlanError, first_line, unknown_name
 from rethinklab.models.residual import remove_branch, residual_branches
 from rethinklab.models.selection import SelectConv2d, SelectLinear
-from rethinklab.pruners.graph import LAYERS, ChannelGraph, Shape, first_line, out_width
+from rethinklab.pruners.graph import LAYERS, ChannelGraph, Shape, out_width
 
 AGREEMENT = 1e-3  # of the largest output: far above rounding, far below a wrong channel
 Kept = Mapping[str, Sequence[int]]
