@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import struct
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, is_dataclass
 from decimal import Decimal
 
 import numpy as np
@@ -48,6 +48,8 @@ def typed(value):
         return {name: typed(entry) for name, entry in value.items()}
     if isinstance(value, (list, tuple)):
         return type(value), [typed(entry) for entry in value]
+    if is_dataclass(value):
+        return type(value), typed(vars(value))
     return type(value), value
 
 
@@ -127,13 +129,14 @@ def test_a_flag_is_true_or_false():
 
 
 def test_sequences_and_mappings_become_plain_throughout():
-    given = {"a": np.array([[0.1, 1], [2, 3]], dtype=np.float32), "b": (np.int8(1), [torch.arange(2)]),
-             "c": None, "d": "text", "e": {"f": np.bool_(True)}}
+    given = {"a": np.array([[0.1, 1], [2, 3]], dtype=np.float32),
+             "b": (np.int8(1), [torch.arange(2)]), "c": None, "d": "text",
+             "e": {"f": np.bool_(True)}}
     wanted = {"a": [[0.1, 1.0], [2.0, 3.0]], "b": (1, [[0, 1]]), "c": None, "d": "text",
               "e": {"f": True}}
     assert typed(plain(given)) == typed(wanted)
-    for three in (range(3), [0, 1, 2], (0, 1, 2), np.arange(3), torch.arange(3), pd.Series(range(3)),
-                  [np.int64(0), torch.tensor(1), 2]):
+    for three in (range(3), [0, 1, 2], (0, 1, 2), np.arange(3), torch.arange(3),
+                  pd.Series(range(3)), [np.int64(0), torch.tensor(1), 2]):
         assert typed(listed(three)) == typed([0, 1, 2])
     for no_list in (3, np.int64(3), "012", b"012", {0, 1}, {"a": 1}, None):
         assert listed(no_list) is None

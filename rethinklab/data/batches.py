@@ -16,9 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad as pad_pixels
 
-from rethinklab.data.images import ImageData, Images
+from rethinklab.data.images import ImageData, Images, checked_count
 from rethinklab.data.streamed import AnyData, FileImages, StreamedData, read_batches
-from rethinklab.errors import ConfigError
 from rethinklab.seeds import generator
 from rethinklab.values import whole
 
@@ -242,9 +241,7 @@ def balanced_sample(labels: Tensor, count: int, seed: int) -> Tensor:
 
     labels: int64 (N,). A class that runs out is passed over.
     """
-    count = whole("count", count)
-    if not 1 <= count <= len(labels):
-        raise ConfigError(f"cannot take {count} of {len(labels)} training images.")
+    count = checked_count(count, len(labels), "training")
     draws = generator(seed, "calibration")
     order = torch.randperm(len(labels), generator=draws)
     order = order[labels.cpu()[order].argsort(stable=True)]  # class by class

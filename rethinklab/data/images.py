@@ -140,11 +140,18 @@ def random_part(images: Any, count: int | None, stream: str, seed: int) -> Any:
     """
     if count is None:
         return images
-    count = whole("count", count)
-    if not 0 < count <= len(images):
-        raise ConfigError(f"cannot take {count} of {len(images)} {stream} images.")
+    count = checked_count(count, len(images), stream)
     order = torch.randperm(len(images), generator=generator(seed, "subset", stream))
     return images.take(order[:count])
+
+
+def checked_count(count: Any, there: int, part: str) -> int:
+    """`count` as an int. Raises ConfigError unless one or more of the images there, and no more
+    than there are, can be taken."""
+    found = plain(count)
+    if type(found) is not int or not 1 <= found <= there:
+        raise ConfigError(f"cannot take {found!r} of {there} {part} images.")
+    return found
 
 
 def stratified_split(labels: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
