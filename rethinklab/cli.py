@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rethinklab.arguments import parse_factors, parse_options, parse_seeds, parse_target
-from rethinklab.errors import ConfigError, RethinkError, unknown_name
+from rethinklab.errors import ConfigError, RethinkError, first_line, unknown_name
 from rethinklab.figures_cli import figures, record, record_study, report, rerun, summary
 from rethinklab.notebook_cli import grade, student
 from rethinklab.store_cli import store_app
@@ -479,7 +479,7 @@ def main() -> None:
     except Exception as error:
         if os.environ.get(TRACEBACK):
             raise
-        reason = (str(error).strip().splitlines() or ["no message"])[0]
+        reason = first_line(error, "no message")
         typer.echo(f"rethinklab: unexpected {type(error).__name__}: {reason}. This looks like a "
                    f"fault of the kit; {TRACEBACK}=1 shows where it is.", err=True)
         sys.exit(1)

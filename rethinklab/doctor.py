@@ -10,6 +10,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from rethinklab.errors import first_line
+
 OPTIONAL = (("jupyterlab", "the notebooks", "jupyterlab"),
             ("ray", "--engine ray", "'rethinklab[ray]'"),
             ("submitit", "--engine slurm", "'rethinklab[slurm]'"),
@@ -46,9 +48,8 @@ def _software() -> list[Finding]:
         found.append(Finding("torch", True, f"{torch.__version__}, torchvision "
                                             f"{torchvision.__version__}"))
     except Exception as error:  # a broken pair of the two raises anything
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        found.append(Finding("torch", False, f"cannot be imported ({reason}); pip install "
-                             "--upgrade torch torchvision"))
+        found.append(Finding("torch", False, f"cannot be imported ({first_line(error)}); pip "
+                             "install --upgrade torch torchvision"))
     for package, purpose, source in OPTIONAL:
         there = importlib.util.find_spec(package) is not None
         found.append(Finding(package, there, f"installed, for {purpose}" if there else
@@ -75,7 +76,7 @@ def _hardware() -> list[Finding]:
             found.append(Finding("gpu", False, "none that torch can use; quick scale needs none",
                                  False))
     except Exception as error:  # torch is missing, or a driver does not fit it
-        found.append(Finding("gpu", False, f"not known ({str(error).splitlines()[0]})", False))
+        found.append(Finding("gpu", False, f"not known ({first_line(error)})", False))
     return found
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from rethinklab.errors import ConfigError
+from rethinklab.values import whole
 
 if TYPE_CHECKING:
     import torch
@@ -21,9 +21,7 @@ MAX_SEED = 2**31 - 1
 
 def check_seed(seed: object) -> int:
     """`seed` as an int. Raises ConfigError unless it is a whole number in [0, 2**31)."""
-    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= MAX_SEED:
-        raise ConfigError(f"seed {seed!r} is not a whole number from 0 to {MAX_SEED}.")
-    return seed
+    return whole("seed", seed, 0, MAX_SEED)
 
 
 def stream(seed: int, *names: str | int) -> int:

@@ -21,7 +21,7 @@ except ImportError:  # Python 3.10
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "rethinklab"
-LAYERS = [("errors", "seeds", "commit"), ("data", "models"), ("analysis",), ("trainers",),
+LAYERS = [("errors", "values", "seeds", "commit"), ("data", "models"), ("analysis",), ("trainers",),
           ("pruners",), ("experiments",), ("evidence",), ("figures",), ("notebook", "doctor"),
           ("report", "summary"), ("cli", "store_cli", "figures_cli", "notebook_cli", "arguments")]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from rethinklab.analysis.paired_tests import Floats, TTests
 from rethinklab.errors import ConfigError
+from rethinklab.values import number
 
 CLAIMS = ("difference", "non-inferiority")
 
@@ -56,13 +56,12 @@ def decide(tests: TTests, alpha: float, claim: str) -> Any:
                      ["equivalent", "better", "worse"], "not decided")
 
 
-def check_level(alpha: float) -> None:
-    """Raises ConfigError for a level of significance that none can be."""
-    if not 0 < alpha < 0.5:
-        raise ConfigError(f"alpha {alpha!r} must lie between 0 and 0.5; 0.05 is usual.")
+def check_level(alpha: float) -> float:
+    """`alpha` as a plain number. Raises ConfigError for a level of significance that none can be.
+    """
+    return number("alpha", alpha, above=0, below=0.5, rule="between 0 and 0.5; 0.05 is usual")
 
 
-def check_margin(margin: float) -> None:
-    """Raises ConfigError for a margin that is not a finite number above 0."""
-    if not (margin > 0 and math.isfinite(margin)):
-        raise ConfigError(f"margin {margin!r} must be a number above 0, in the unit of the values.")
+def check_margin(margin: float) -> float:
+    """`margin` as a plain number. Raises ConfigError for one that is not finite and above 0."""
+    return number("margin", margin, above=0, rule="a number above 0, in the unit of the values")

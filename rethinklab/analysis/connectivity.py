@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from rethinklab.errors import ConfigError
+from rethinklab.values import number, plain
 
 State = Mapping[str, Tensor]
 
@@ -21,9 +22,8 @@ def interpolate(state_a: State, state_b: State, alpha: float) -> dict[str, Tenso
     Whole numbers (counters, indices) are those of the nearer network, of a at one half.
     Raises ConfigError where names or shapes differ, or alpha lies outside 0 to 1.
     """
-    if not 0 <= alpha <= 1:
-        raise ConfigError(f"alpha {alpha!r} must lie between 0, the first network, and 1, the "
-                          "second.")
+    alpha = number("alpha", alpha, 0, 1,
+                   rule="between 0, the first network, and 1, the second")
     for name in sorted(set(state_a) ^ set(state_b)):
         raise ConfigError(f"{name} is in one of the networks only; interpolate between networks "
                           "of one architecture.")
@@ -52,7 +52,7 @@ def barrier(alphas: Sequence[float], values: Sequence[float]) -> float:
     if len(alphas) != len(values):
         raise ConfigError(f"a barrier needs as many values ({len(values)}) as alphas "
                           f"({len(alphas)}).")
-    at = dict(zip(map(float, alphas), map(float, values), strict=True))
+    at = dict(zip(map(float, plain(alphas)), map(float, values), strict=True))
     if 0.0 not in at or 1.0 not in at:
         raise ConfigError(f"a barrier needs the values at both ends, 0 and 1; alphas are "
                           f"{', '.join(f'{alpha:g}' for alpha in sorted(at)) or 'none'}.")

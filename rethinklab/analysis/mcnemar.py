@@ -63,7 +63,7 @@ def mcnemar(correct_a: Sequence[bool] | NDArray[np.bool_],
     """
     from scipy import stats
 
-    check_level(alpha)
+    alpha = check_level(alpha)
     a, b = (_as_booleans(*pair) for pair in zip((correct_a, correct_b), names, strict=True))
     if len(a) != len(b) or len(a) == 0:
         raise ConfigError(f"McNemar's test needs as many images of {names[0]} ({len(a):,}) as of "

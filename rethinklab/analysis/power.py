@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from rethinklab.analysis.claims import check_level, check_margin
 from rethinklab.analysis.paired_tests import ALPHA
 from rethinklab.errors import ConfigError, unknown_name
+from rethinklab.values import number, plain, whole
 
 MOST_PAIRS = 10_000
 NEGLIGIBLE = 1e-15
@@ -25,7 +26,7 @@ def power_t(n: int, difference: float, sd: float, alpha: float = ALPHA) -> float
     Equals one minus the noncentral t law between the critical values.
     Source: Johnson and Welch (Biometrika 1940).
     """
-    _check(n, difference, sd, alpha)
+    n, difference, sd, alpha = _checked(n, difference, sd, alpha)
     shift, critical = difference * math.sqrt(n) / sd, _critical(n, alpha / 2)
     return _average(n - 1, lambda s: _normal(shift - critical * s) + _normal(-shift - critical * s),
                     [abs(shift) / critical])
@@ -37,8 +38,8 @@ def power_noninferiority(n: int, difference: float, sd: float, margin: float,
 
     Arguments and errors as for `power_t`; the margin, in the same unit, must be above 0.
     """
-    _check(n, difference, sd, alpha)
-    check_margin(margin)
+    n, difference, sd, alpha = _checked(n, difference, sd, alpha)
+    margin = check_margin(margin)
     shift, critical = (margin + difference) * math.sqrt(n) / sd, _critical(n, alpha)
     return _average(n - 1, lambda s: _normal(shift - critical * s), [shift / critical])
 
@@ -50,8 +51,8 @@ def power_equivalence(n: int, difference: float, sd: float, margin: float,
     Arguments and errors as for `power_t`; the margin, in the same unit, must be above 0.
     Sources: Schuirmann (1987); exact power: Phillips (J. Pharmacokinet. Biopharm. 1990).
     """
-    _check(n, difference, sd, alpha)
-    check_margin(margin)
+    n, difference, sd, alpha = _checked(n, difference, sd, alpha)
+    margin = check_margin(margin)
     unit = math.sqrt(n) / sd
     shift, reach, critical = difference * unit, margin * unit, _critical(n, alpha)
 
@@ -80,17 +81,17 @@ def pairs_for(power: float, difference: float, sd: float, alpha: float = ALPHA,
     claim = claim or ("difference" if margin is None else "equivalence")
     if claim not in POWERS:
         raise unknown_name("claim", claim, POWERS)
-    _check(2, difference, sd, alpha)
-    if not alpha < power < 1:
-        raise ConfigError(f"power {power!r} must lie between alpha ({alpha:g}) and 1; 0.8 is "
-                          "usual.")
+    _, difference, sd, alpha = _checked(2, difference, sd, alpha)
+    most = plain(most)
+    power = number("power", power, above=alpha, below=1,
+                   rule=f"between alpha ({alpha:g}) and 1; 0.8 is usual")
     if claim == "difference":
         _check_possible(claim, difference, difference != 0, "must not be 0")
         return _least(lambda n: power_t(n, difference, sd, alpha), power, most)
     if margin is None:
         raise ConfigError(f"pairs for {claim} need a margin; pass margin=, in the unit of the "
                           "difference.")
-    check_margin(margin)
+    margin = check_margin(margin)
     if claim == "equivalence":
         _check_possible(claim, difference, abs(difference) < margin,
                         f"must be smaller in size than the margin of {margin:g}")
@@ -149,12 +150,10 @@ def _critical(n: int, tail: float) -> float:
     return float(stats.t.isf(tail, n - 1))
 
 
-def _check(n: int, difference: float, sd: float, alpha: float) -> None:
-    check_level(alpha)
-    if not (n >= 2 and n % 1 == 0):
-        raise ConfigError(f"n {n!r} must be a whole number of at least 2 pairs: one pair has no "
-                          "spread.")
-    if not math.isfinite(difference):
-        raise ConfigError(f"difference {difference!r} must be a finite number.")
-    if not (sd > 0 and math.isfinite(sd)):
-        raise ConfigError(f"sd {sd!r} must be a number above 0, in the unit of the difference.")
+def _checked(n: int, difference: float, sd: float,
+             alpha: float) -> tuple[int, float, float, float]:
+    alpha = check_level(alpha)
+    n = whole("n", n, 2, floats=True,
+              rule="a whole number of at least 2 pairs: one pair has no spread")
+    sd = number("sd", sd, above=0, rule="a number above 0, in the unit of the difference")
+    return n, number("difference", difference, rule="a finite number"), sd, alpha

@@ -104,8 +104,7 @@ def compare_family(pairs: Sequence[tuple[str, str, Sequence[float], Sequence[flo
     """
     if claim not in CLAIMS:
         raise unknown_name("claim", claim, CLAIMS)
-    check_level(alpha)
-    check_margin(margin)
+    alpha, margin = check_level(alpha), check_margin(margin)
     if len(pairs) == 0:
         raise ConfigError("a family of comparisons needs at least one; pass (name, name, values, "
                           "values) for each.")

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from rethinklab.errors import ConfigError
+from rethinklab.values import plain, whole
 
 ALL = "all"  # the layer that stands for the whole network
 COVERED = 0.99  # of the values that bins reach
@@ -48,6 +49,7 @@ def bin_edges(limit: float, bins: int, symmetric: bool = True) -> np.ndarray:
     A limit that is not positive counts as 1. Raises ConfigError for an odd number of bins about
     zero, which would have no edge there.
     """
+    limit, bins = plain(limit), whole("bins", bins)
     if bins < 1 or (symmetric and bins % 2):
         raise ConfigError(f"bins must be {'an even' if symmetric else 'a positive'} number, got "
                           f"{bins}.")

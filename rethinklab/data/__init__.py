@@ -13,6 +13,7 @@ from rethinklab.data.imagenet import load as load_imagenet
 from rethinklab.data.images import ImageData, Images
 from rethinklab.data.streamed import AnyData, StreamedData
 from rethinklab.errors import ConfigError, unknown_name
+from rethinklab.values import plain, whole
 
 __all__ = ["DATASETS", "AnyData", "ImageData", "Images", "StreamedData", "check_dataset",
            "load_data"]
@@ -65,7 +66,9 @@ def load_data(name: str, *, root: str | Path | None = None, size: int | None = N
                           "their own.")
     else:
         data = loader(root=root)
+    images = None if images is None else whole("images", images, 1)
     if images is not None and images < max(len(data.train), len(data.test)):
         data = data.subset(*(images if images < len(part) else None
                              for part in (data.train, data.test)))
-    return data.hold_out(hold_out) if hold_out else data
+    held = plain(hold_out)
+    return data.hold_out(held) if held else data

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad as pad_pixels
 
-from rethinklab.data.images import ImageData, Images
+from rethinklab.data.images import ImageData, Images, checked_count
 from rethinklab.data.streamed import AnyData, FileImages, StreamedData, read_batches
-from rethinklab.errors import ConfigError
 from rethinklab.seeds import generator
+from rethinklab.values import whole
 
 Batch = tuple[Tensor, Tensor]
 Part = tuple[int, int]  # the number of a process, and how many share every batch
@@ -36,8 +36,7 @@ def batch_bounds(count: int, batch_size: int) -> list[tuple[int, int]]:
     A last batch of a single image joins the one before it: batch normalisation over one value
     has no variance.
     """
-    if batch_size < 1:
-        raise ConfigError(f"batch size {batch_size} must be 1 or more.")
+    batch_size = whole("batch size", batch_size, 1)
     bounds = [(start, min(start + batch_size, count)) for start in range(0, count, batch_size)]
     if len(bounds) > 1 and bounds[-1][1] - bounds[-1][0] == 1 and batch_size > 1:
         (start, _), (_, end) = bounds[-2:]
@@ -242,7 +241,7 @@ def calibration_batch(data: AnyData, count: int, seed: int = 0) -> Batch:
     index = balanced_sample(data.train.labels, count, seed)
     if isinstance(data, StreamedData):
         return next(_plain_stream(data, data.train, [index.tolist()]))
-    return next(plain_batches(data, data.train.take(index), count))
+    return next(plain_batches(data, data.train.take(index), len(index)))
 
 
 def balanced_sample(labels: Tensor, count: int, seed: int) -> Tensor:
@@ -250,8 +249,7 @@ def balanced_sample(labels: Tensor, count: int, seed: int) -> Tensor:
 
     labels: int64 (N,). A class that runs out is passed over.
     """
-    if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= len(labels):
-        raise ConfigError(f"cannot take {count!r} of {len(labels)} training images.")
+    count = checked_count(count, len(labels), "training")
     draws = generator(seed, "calibration")
     order = torch.randperm(len(labels), generator=draws)
     order = order[labels.cpu()[order].argsort(stable=True)]  # class by class

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from rethinklab.data.images import ImageData, Images
-from rethinklab.errors import DataError
+from rethinklab.errors import DataError, first_line
 
 ROOT_VARIABLE = "RETHINKLAB_DATA"
 
@@ -48,9 +48,8 @@ def load(name: str, root: str | Path | None = None, download: bool = True,
     try:
         parts = [read(train) for train in (True, False)]
     except Exception as error:  # torchvision passes on whatever the network or the files raise
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise DataError(
-            f"{name} could not be read from {folder} nor downloaded ({reason}). "
+            f"{name} could not be read from {folder} nor downloaded ({first_line(error)}). "
             f"Download {source.url} where there is a network and put it there, or name the folder "
             f"that has it with root=... (--root) or the variable {ROOT_VARIABLE}."
         ) from error

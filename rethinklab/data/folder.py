@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from rethinklab.data.images import ImageData, Images, channel_statistics, stratified_split
 from rethinklab.data.listing import Listing, find_parts, list_images, list_parts
-from rethinklab.errors import ConfigError, DataError
+from rethinklab.errors import DataError
+from rethinklab.values import whole
 
 TEST_FRACTION = 0.2
 LARGEST_BYTES = 16 * 2**30
@@ -45,9 +46,7 @@ def load(path: str | Path, size: int | None = None, seed: int = 0, cache: bool =
 
 def check_size(size: object) -> int:
     """`size` as a side in pixels. Raises ConfigError unless it is a whole number, 8 or more."""
-    if isinstance(size, bool) or not isinstance(size, int) or size < 8:
-        raise ConfigError(f"size {size!r} must be a whole number of pixels, 8 or more.")
-    return size
+    return whole("size", size, 8, rule="a whole number of pixels, 8 or more")
 
 
 def _load(root: Path, size: int | None, seed: int, cache: bool) -> ImageData:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from rethinklab.errors import ConfigError, DataError
 from rethinklab.seeds import generator
+from rethinklab.values import number, plain, settle, whole
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,8 @@ class ImageData:
     flip: bool = True
 
     def __post_init__(self) -> None:
+        settle(self, classes=tuple(map(str, self.classes)), mean=tuple(plain(self.mean)),
+               std=tuple(plain(self.std)), pad=whole("pad", self.pad, 0), flip=plain(self.flip))
         if len(self.classes) < 2:
             found = ", ".join(self.classes) or "none"
             raise DataError(f"{self.name}: classification needs two classes or more, "
@@ -137,10 +140,18 @@ def random_part(images: Any, count: int | None, stream: str, seed: int) -> Any:
     """
     if count is None:
         return images
-    if not 0 < count <= len(images):
-        raise ConfigError(f"cannot take {count} of {len(images)} {stream} images.")
+    count = checked_count(count, len(images), stream)
     order = torch.randperm(len(images), generator=generator(seed, "subset", stream))
     return images.take(order[:count])
+
+
+def checked_count(count: Any, there: int, part: str) -> int:
+    """`count` as an int. Raises ConfigError unless one or more of the images there, and no more
+    than there are, can be taken."""
+    found = plain(count)
+    if type(found) is not int or not 1 <= found <= there:
+        raise ConfigError(f"cannot take {found!r} of {there} {part} images.")
+    return found
 
 
 def stratified_split(labels: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
@@ -148,8 +159,7 @@ def stratified_split(labels: Tensor, fraction: float, seed: int) -> tuple[Tensor
 
     labels: int64 (N,). Each class leaves at least one image in `rest`.
     """
-    if not 0 < fraction < 1:
-        raise ConfigError(f"fraction {fraction} must lie between 0 and 1.")
+    fraction = number("fraction", fraction, above=0, below=1)
     labels = labels.cpu()
     order = torch.randperm(len(labels), generator=generator(seed, "split"))
     chosen = torch.zeros(len(labels), dtype=torch.bool)

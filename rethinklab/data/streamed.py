@@ -25,6 +25,7 @@ from rethinklab.data.images import ImageData, random_part, stratified_split
 from rethinklab.data.listing import Listing
 from rethinklab.errors import DataError
 from rethinklab.seeds import generator
+from rethinklab.values import plain, settle
 
 AREA, ASPECT = (0.08, 1.0), (3 / 4, 4 / 3)  # of a random crop, as in torchvision
 ATTEMPTS = 10
@@ -79,6 +80,10 @@ class StreamedData:
     size: int = 224
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     workers: int = field(default_factory=lambda: default_workers())
+
+    def __post_init__(self) -> None:
+        settle(self, mean=tuple(plain(self.mean)), std=tuple(plain(self.std)),
+               size=plain(self.size), workers=plain(self.workers))
 
     @property
     def input_shape(self) -> tuple[int, int, int]:

@@ -18,6 +18,7 @@ from rethinklab.experiments.stages import load_correctness
 from rethinklab.experiments.store import Store
 from rethinklab.experiments.study import Study
 from rethinklab.trainers.regimes import UNPRUNED, find_regime, regime_order, regime_title
+from rethinklab.values import plain
 
 NESTED = ("needs", "ledger", "files")
 TEXTS = ("target", "preset", "options")  # that a table could take for numbers, or for nothing
@@ -39,7 +40,7 @@ class Results:
         known = sorted(set(frame["regime"]), key=regime_order)
         frame = frame.assign(regime=pd.Categorical(frame["regime"], known, ordered=True))
         self.frame = frame.sort_values(["regime", "seed"]).reset_index(drop=True)
-        self.margin, self.label, self.name, self.store = margin, label, name, store
+        self.margin, self.label, self.name, self.store = plain(margin), label, name, store
 
     @property
     def regimes(self) -> list[str]:

@@ -22,7 +22,7 @@ from rethinklab.analysis.cost import Cost, profile
 from rethinklab.analysis.ledger import Ledger, keeping
 from rethinklab.commit import code_commit
 from rethinklab.data import ImageData, load_data
-from rethinklab.errors import ConfigError, RethinkError, StoreError
+from rethinklab.errors import ConfigError, RethinkError, StoreError, first_line
 from rethinklab.experiments.store import Store, write_atomically
 from rethinklab.experiments.trial import Stage, Trial
 from rethinklab.models import build_model
@@ -82,7 +82,7 @@ def run_stage(stage: Stage, store: Store, setting: Setting | None = None) -> Non
             with suppress(OSError):
                 note.parent.mkdir(parents=True, exist_ok=True)
                 note.write_text(traceback.format_exc())
-            reason = (str(error).strip().splitlines() or ["no message"])[0]
+            reason = first_line(error, "no message")
             raise RethinkError(f"{type(error).__name__}: {reason} (traceback: {note})") from error
     distributed.barrier()
 
@@ -350,9 +350,9 @@ def _read_or_explain(read: Callable[[Path], Any], path: Path) -> Any:
     try:
         return read(path)
     except Exception as error:  # safetensors, torch and json each raise their own kinds
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise StoreError(f"{path} is missing or damaged ({reason}); `rethinklab store repair` "
-                         "moves it aside, and the study run again makes it anew.") from error
+        raise StoreError(f"{path} is missing or damaged ({first_line(error)}); `rethinklab store "
+                         "repair` moves it aside, and the study run again makes it anew."
+                         ) from error
 
 
 def stage_data(stage: Stage) -> ImageData:

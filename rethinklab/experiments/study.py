@@ -23,12 +23,12 @@ from rethinklab.pruners import (
     make_pruner,
     method_digest,
 )
-from rethinklab.pruners.options import check_whole
 from rethinklab.seeds import check_seed
 from rethinklab.trainers.loop import PRECISIONS
 from rethinklab.trainers.recipe import LARGEST, Recipe
 from rethinklab.trainers.regimes import UNPRUNED, find_regime, settle_regime
 from rethinklab.trainers.rehearsal import check_fit
+from rethinklab.values import listed, number, plain, settle, whole
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,8 @@ class Study:
     preset: str = ""
 
     def __post_init__(self) -> None:
+        settle(self, **{name: plain(getattr(self, name)) for name in (
+            "target", "size", "hold_out", "model_options", "method_options")})
         check_dataset(self.dataset)
         defaults = self.scale_defaults
         model, target, options, acting = self._settle_method(defaults)
@@ -89,19 +91,15 @@ class Study:
         usual = (defaults.look if self.model is None else None) or defaults
         usual_width = usual.width if model in MODELS else 1.0
         seeds = usual.seeds if self.seeds is None else self.seeds
-        if isinstance(seeds, int) and not isinstance(seeds, bool) and seeds < 1:
-            raise ConfigError(f"seeds {seeds} must be 1 or more.")
-        if not isinstance(seeds, (int, Sequence)) or isinstance(seeds, str):
-            raise ConfigError(f"seeds {seeds!r} must be a count or a list of whole numbers.")
-        numbers = tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds)
-        if not numbers or len(set(numbers)) != len(numbers):
-            raise ConfigError(f"seeds {list(numbers)} must be distinct and at least one.")
+        numbers = tuple(map(check_seed, listed(seeds) or range(whole(
+            "seeds", seeds, 1, rule="1 or more, or a list of one whole number or more"))))
+        if len(set(numbers)) != len(numbers):
+            raise ConfigError(f"seeds {list(numbers)} must be distinct.")
         for name, high in (("width", 16), ("margin", 100)):
-            value = getattr(self, name)
-            if value is not None and not (isinstance(value, (int, float)) and 0 < value <= high):
-                raise ConfigError(f"{name} {value!r} must be a number above 0, at most {high}.")
+            if (value := getattr(self, name)) is not None:
+                settle(self, **{name: number(name, value, above=0, most=high)})
         if self.images is not None:
-            check_whole("images", self.images, 1)
+            settle(self, images=whole("images", self.images, 1))
         if "num_classes" in self.model_options or "width" in self.model_options:
             raise ConfigError("model_options cannot hold num_classes, which the data tells, nor "
                               "width, which is an option of its own.")
@@ -111,8 +109,7 @@ class Study:
             if settle_regime(regime) not in regimes:
                 raise ConfigError(f"lrs names {regime!r}, which is not among the study's regimes: "
                                   f"{', '.join(regimes)}.")
-            if isinstance(lr, bool) or not isinstance(lr, (int, float)) or not 0 < lr < LARGEST:
-                raise ConfigError(f"lr {lr!r} of {regime} must be a number above 0.")
+            number("lr", lr, above=0, below=LARGEST, of=regime, rule="a number above 0")
         rewind, epochs = getattr(acting, "rewind", 0), (self.recipe or usual.recipe).epochs
         if rewind >= epochs:
             raise ConfigError(f"rewind {rewind} must be before the end of the {epochs} epochs of "
@@ -120,14 +117,13 @@ class Study:
         settled = {
             "model": model, "target": target, "method_options": options,
             "regimes": regimes,
-            "lrs": {settle_regime(regime): float(lr) for regime, lr in self.lrs.items()},
-            "seeds": tuple(check_seed(seed) for seed in numbers),
+            "lrs": {settle_regime(regime): float(lr) for regime, lr in plain(self.lrs).items()},
+            "seeds": numbers,
             "width": float(usual_width if self.width is None else self.width),
             "recipe": self.recipe or usual.recipe,
             "margin": defaults.margin if self.margin is None else self.margin,
         }
-        for name, value in settled.items():
-            object.__setattr__(self, name, value)
+        settle(self, **settled)
 
     def _check_pruned_model(self, regimes: Sequence[str]) -> None:
         if self.pruned_model is None:
@@ -281,5 +277,5 @@ class Study:
 def hyperparameters(pruner: Pruner) -> dict[str, Any]:
     """All hyper-parameters of a method, defaults included, so that a later default is another
     study; but for the seed, which is the trial's own."""
-    return {f.name: getattr(pruner, f.name) for f in fields(pruner)
+    return {f.name: plain(getattr(pruner, f.name)) for f in fields(pruner)
             if f.name not in ("target", "seed")}

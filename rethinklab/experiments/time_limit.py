@@ -7,6 +7,7 @@ import re
 import time
 
 from rethinklab.errors import ConfigError
+from rethinklab.values import number
 
 UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 PATTERN = re.compile("".join(rf"(?:(\d+(?:\.\d+)?){unit})?" for unit in UNITS))
@@ -52,12 +53,10 @@ class Countdown:
             return
         if isinstance(limit, str):
             limit = parse_duration(limit)
-        if limit is not None and (isinstance(limit, bool) or not isinstance(limit, (int, float))
-                                  or not 0 < limit < math.inf):
-            raise ConfigError(f"time limit {limit!r} must be a number of seconds above 0, or a "
-                              "text such as 90s, 25m or 1h30m.")
         if limit is not None:
-            self.end = time.monotonic() + limit
+            self.end = time.monotonic() + number(
+                "time limit", limit, above=0,
+                rule="a number of seconds above 0, or a text such as 90s, 25m or 1h30m")
 
     @property
     def left(self) -> float | None:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any
 
 from rethinklab.trainers.recipe import Recipe
 from rethinklab.trainers.regimes import UNPRUNED, find_regime
+from rethinklab.values import plain, settle
 
 SCHEMA = 1
 NOT_OF_THE_LARGE: dict[str, Any] = {"finetune_epochs": None, "counted_epochs": None}
@@ -95,6 +96,9 @@ class Trial:
     during: dict[str, Any] = field(default_factory=dict)
     lr: float | None = None
     pruned_model: str = ""
+
+    def __post_init__(self) -> None:
+        settle(self, **{f.name: plain(getattr(self, f.name)) for f in fields(self)})
 
     @cached_property
     def stages(self) -> tuple[Stage, ...]:

@@ -17,6 +17,7 @@ from rethinklab.experiments.runner import run
 from rethinklab.experiments.store import Store
 from rethinklab.experiments.study import Study
 from rethinklab.trainers.regimes import UNPRUNED, find_regime, regime_title
+from rethinklab.values import listed
 
 FACTORS = (1 / 3, 1.0, 3.0)
 
@@ -82,7 +83,7 @@ def _off_the_grid(study: Study) -> list[str]:
 
 def check_factors(factors: Sequence[float]) -> list[float]:
     """The grid in ascending order. Raises ConfigError unless it holds 1 and another number."""
-    grid = sorted(set(factors))
+    grid = sorted(set(listed(factors) or ()))
     if len(grid) < 2 or 1 not in grid or not all(0 < f < math.inf for f in grid):
         raise ConfigError(f"a learning-rate grid {list(factors)} must hold two or more positive "
                           "multiples of each arm's usual rate, 1 among them, such as 0.3, 1, 3.")

@@ -17,6 +17,7 @@ from torch import nn
 from rethinklab.errors import ConfigError, unknown_name
 from rethinklab.models import densenet, preresnet, published, resnet, vgg
 from rethinklab.seeds import global_stream
+from rethinklab.values import number, plain, whole
 
 __all__ = ["MODELS", "build_model", "check_model", "source_digest"]
 
@@ -78,13 +79,11 @@ def build_model(name: str, *, num_classes: int = 10, width: float = 1.0, seed: i
     options: of the family, such as in_channels, variant or widths; see the builders.
     Raises ConfigError for an unknown name or a value that the network cannot take.
     """
-    if isinstance(num_classes, bool) or not isinstance(num_classes, int) or num_classes < 2:
-        raise ConfigError(f"num_classes {num_classes!r} must be a whole number, 2 or more.")
-    if not isinstance(width, (int, float)) or isinstance(width, bool) or not 0 < width <= 16:
-        raise ConfigError(f"width {width!r} must be a number above 0 and at most 16.")
+    num_classes = whole("num_classes", num_classes, 2)
+    width = number("width", width, above=0, most=16)
     own = ":" in check_model(name)
     builder = _import_builder(name) if own else MODELS[name][0]
-    settings = {"num_classes": num_classes, **options}
+    settings = {"num_classes": num_classes, **(options if own else plain(options))}
     if not own or width != 1:
         settings["width"] = width
     with global_stream(seed, "init"):

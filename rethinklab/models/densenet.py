@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rethinklab.errors import ConfigError
 from rethinklab.models.initialise import draw_weights, gamma_of
 from rethinklab.models.widths import scale
+from rethinklab.values import flag
 
 GROWTH = 12
 BLOCKS = 3
@@ -126,8 +126,6 @@ def build_densenet(name: str, num_classes: int = 10, width: float = 1.0, in_chan
     """
     design = DESIGNS[name]
     if bottleneck is not None:
-        if not isinstance(bottleneck, bool):
-            raise ConfigError(f"bottleneck {bottleneck!r} must be true or false.")
-        design = Design(design.depth, bottleneck, design.compression)
+        design = Design(design.depth, flag("bottleneck", bottleneck), design.compression)
     return DenseNet(design, num_classes, in_channels, scale(GROWTH, width),
                     gamma_of(variant, "DenseNet"))

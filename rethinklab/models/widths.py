@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from numbers import Integral
 
 from rethinklab.errors import ConfigError
+from rethinklab.values import listed, plain
 
 
 def scale(channels: int, width: float) -> int:
@@ -15,7 +15,7 @@ def scale(channels: int, width: float) -> int:
 
 def explicit(widths: Sequence[int], count: int, network: str) -> list[int]:
     """`widths` as a list. Raises ConfigError unless it is `count` whole numbers of 1 or more."""
-    whole = all(isinstance(entry, Integral) and not isinstance(entry, bool) for entry in widths)
-    if not whole or len(widths) != count or min(widths, default=0) < 1:
-        raise ConfigError(f"{network} needs {count} widths of 1 or more, got {list(widths)}.")
-    return [int(entry) for entry in widths]
+    found = listed(widths)
+    if found is None or len(found) != count or not all(type(w) is int and w >= 1 for w in found):
+        raise ConfigError(f"{network} needs {count} widths of 1 or more, got {plain(widths)}.")
+    return found

@@ -26,6 +26,7 @@ from rethinklab.figures.style import say_scale
 from rethinklab.notebook.checks.common import Unanswered, Wrong
 from rethinklab.notebook.display import show_figures
 from rethinklab.trainers.loop import pick_device
+from rethinklab.values import whole
 
 VARIABLE = "RETHINKLAB_SCALE"
 STORE_VARIABLE = "RETHINKLAB_STORE"
@@ -96,8 +97,7 @@ class Session:
 
         Raises ConfigError for a `quick` below 1.
         """
-        if quick < 1:
-            raise ConfigError(f"quick {quick!r} must be a number of studies, 1 or more.")
+        quick = whole("quick", quick, 1, rule="a number of studies, 1 or more")
         return list(names)[:quick] if self.scale == "quick" else list(names)
 
     def check(self, check: Callable[..., str], *answer: Any, **context: Any) -> None:

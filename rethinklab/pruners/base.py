@@ -21,8 +21,10 @@ from rethinklab.pruners.graph import Shape, out_width
 from rethinklab.pruners.plan import Plan, make_plan
 from rethinklab.pruners.probe import survey
 from rethinklab.pruners.targets import Asked, check_target, kept_count, resolve_target
+from rethinklab.seeds import check_seed
 from rethinklab.trainers.callbacks import Callback
 from rethinklab.trainers.recipe import Recipe
+from rethinklab.values import settle
 
 RETRAINED = ("finetune", "scratch-e", "scratch-b")
 
@@ -39,6 +41,9 @@ class Origin:
     initial: nn.Module | None = None
     device: str = "auto"
     precision: str = "fp32"
+
+    def __post_init__(self) -> None:
+        settle(self, seed=check_seed(self.seed))
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,7 @@ class Pruner:
     trained_with: ClassVar[tuple[str, ...] | None] = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "target", check_target(self.target))
+        settle(self, target=check_target(self.target))
         parse_budget(self.target)
 
     def during(self, data: ImageData) -> list[Callback]:

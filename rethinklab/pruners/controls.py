@@ -26,8 +26,9 @@ from rethinklab.pruners.designs import (
 )
 from rethinklab.pruners.graph import in_width
 from rethinklab.pruners.plan import Plan, make_plan
-from rethinklab.seeds import generator
+from rethinklab.seeds import check_seed, generator
 from rethinklab.trainers.callbacks import Callback
+from rethinklab.values import plain, settle
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,8 @@ class Control(Pruner):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "options", dict(self.options))
+        settle(self, options=plain(dict(self.options)), target=plain(self.target),
+               seed=check_seed(self.seed))
         if getattr(self.base, "structures", "channels") != "channels":
             raise PlanError(f"{self.name} is a control for channels and weights; {self.of} with "
                             f"structures {self.options['structures']!r} removes others.")
@@ -216,7 +218,7 @@ class Transferred(Pruner):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "stages", check_shares(self.stages))
+        settle(self, stages=check_shares(self.stages), seed=check_seed(self.seed))
 
     def fit(self, model: nn.Module, data: ImageData, origin: Origin | None = None) -> Plan:
         return transferred(self.stages, model, data.input_shape, self.target, self.seed)

@@ -9,7 +9,6 @@ Source: Liu et al. (ICLR 2019), section 5 and Figures 3, 5 and 6.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -30,6 +29,7 @@ from rethinklab.pruners.probe import survey
 from rethinklab.pruners.stages import layer_sides
 from rethinklab.pruners.weight_level import conv_weights, untouched
 from rethinklab.seeds import generator
+from rethinklab.values import number, plain
 
 Shares = dict[str, list[Any]]  # as JSON holds them
 CHANNELS, READ, BY_POSITION = "channels", "read", "3x3"
@@ -162,6 +162,7 @@ def mean_shares(several: Sequence[Any]) -> Shares:
 def check_shares(stages: Any) -> Shares:
     """`stages` as `stage_shares` writes them; a bare list of numbers is of channels, one of 3x3
     lists of the kernels. Raises ConfigError for anything else."""
+    stages = plain(stages)
     if isinstance(stages, Sequence) and not isinstance(stages, str) and stages:
         stages = {BY_POSITION if isinstance(stages[0], Sequence) else CHANNELS: stages}
     if not isinstance(stages, Mapping) or not stages:
@@ -375,11 +376,8 @@ def _check_share(part: str, share: Any) -> Any:
 
 
 def _check_number(part: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) \
-            or not math.isfinite(value) or not 0 <= value <= 1:
-        raise ConfigError(f"the share {value!r} of {part} in stages must be a number from 0 to 1, "
-                          "that which a stage keeps.")
-    return float(value)
+    return float(number("the share", value, 0, 1, of=f"{part} in stages",
+                        rule="a number from 0 to 1, that which a stage keeps"))
 
 
 def _kernel_share(masks: Sequence[Tensor], size: str) -> Any:

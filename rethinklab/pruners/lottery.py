@@ -12,11 +12,11 @@ from rethinklab.data import ImageData
 from rethinklab.errors import PlanError
 from rethinklab.pruners.base import ChannelPruner, Origin, Pruner, expect_ratio, need
 from rethinklab.pruners.l1 import L1Norm
-from rethinklab.pruners.options import check_flag, check_whole
 from rethinklab.pruners.plan import Plan, make_plan
 from rethinklab.pruners.targets import kept_count
 from rethinklab.pruners.weight_level import conv_weights, magnitude_masks, untouched
 from rethinklab.trainers.loop import train
+from rethinklab.values import flag, settle, whole
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,9 @@ class Lottery(Pruner):
         super().__post_init__()
         if not self.structured or self.rounds != 1:
             expect_ratio(self.name, self.target)
-        check_whole("rounds", self.rounds, 1)
-        check_whole("rewind", self.rewind, 0)
-        check_flag("structured", self.structured)
+        settle(self, rounds=whole("rounds", self.rounds, 1),
+               rewind=whole("rewind", self.rewind, 0),
+               structured=flag("structured", self.structured))
 
     def fit(self, model: nn.Module, data: ImageData, origin: Origin | None = None) -> Plan:
         plan = self._first(model, data)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from rethinklab.data import ImageData
-from rethinklab.errors import ConfigError, PlanError
+from rethinklab.errors import PlanError
 from rethinklab.models.copying import duplicate
 from rethinklab.models.residual import Branch, residual_branches, shortcut_of
 from rethinklab.pruners.base import ChannelPruner, Origin, Request
@@ -34,7 +34,7 @@ from rethinklab.pruners.thinet import (
     Reader,
     batches,
     calibration_images,
-    check_sampling,
+    checked_sampling,
     readers_of,
     sum_finite,
     unreadable,
@@ -42,6 +42,7 @@ from rethinklab.pruners.thinet import (
 )
 from rethinklab.seeds import generator
 from rethinklab.trainers.evaluate import readable
+from rethinklab.values import number, settle
 
 MOST_FEATURES = 10_000  # inputs times kernel of one layer: their Gram matrix takes 800 MB
 TINY = 1e-3  # of a normalisation's largest scale
@@ -70,11 +71,11 @@ class Regression(ChannelPruner):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_sampling(self.images, self.positions, self.seed)
-        if self.stream is not None and not (isinstance(self.stream, float) and
-                                            0 < self.stream < 1):
-            raise ConfigError(f"stream {self.stream!r} must be None or a ratio between 0 and 1, "
-                              "the share of the stream's channels that a branch stops reading.")
+        settle(self, **checked_sampling(self.images, self.positions, self.seed))
+        if self.stream is not None:
+            settle(self, stream=number(
+                "stream", self.stream, above=0, below=1, rule="None or a ratio between 0 and 1, "
+                "the share of the stream's channels that a branch stops reading"))
 
     def obstacles(self, model: nn.Module, input_shape: tuple[int, int, int],
                   layers: Sequence[str]) -> dict[str, str]:

@@ -15,6 +15,7 @@ from rethinklab.pruners.plan import Plan
 from rethinklab.pruners.probe import survey
 from rethinklab.pruners.targets import kept_count
 from rethinklab.trainers.evaluate import evaluate
+from rethinklab.values import listed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,7 +48,7 @@ def sensitivity(model: nn.Module, data: ImageData, ratios: Sequence[float] = RAT
             raise unknown_name("layer that can be pruned", name, widths)
         with torch.no_grad():
             order = torch.argsort(pruner.score(model.get_submodule(name)), stable=True).tolist()
-        for ratio in ratios:
+        for ratio in listed(ratios) or ():
             count = kept_count(float(ratio), widths[name], name)
             plan = Plan(pruner.name, {name: ratio}, data.input_shape, {name: widths[name]},
                         {name: tuple(sorted(order[len(order) - count:]))})

@@ -15,11 +15,11 @@ from rethinklab.pruners.base import Origin, Pruner, expect_ratio, highest
 from rethinklab.pruners.budget import Budget, CostModel, check_reached, last_above, parse_budget
 from rethinklab.pruners.graph import ChannelGraph, out_width
 from rethinklab.pruners.norms import ScaledChannels, scaled_channels
-from rethinklab.pruners.options import check_flag, check_number, check_whole
 from rethinklab.pruners.plan import Plan, make_plan
 from rethinklab.pruners.probe import prove
 from rethinklab.pruners.surgery import channel_masks
 from rethinklab.trainers.callbacks import Callback, TrainState
+from rethinklab.values import flag, number, settle, whole
 
 
 class SparsityPenalty(Callback):
@@ -64,9 +64,8 @@ class Slimming(Pruner):
         super().__post_init__()
         if parse_budget(self.target) is None:
             expect_ratio(self.name, self.target)
-        check_number("strength", self.strength)
-        check_flag("masked", self.masked)
-        check_whole("minimum", self.minimum, 0)
+        settle(self, strength=number("strength", self.strength, 0),
+               masked=flag("masked", self.masked), minimum=whole("minimum", self.minimum, 0))
 
     def during(self, data: ImageData) -> list[Callback]:
         return [SparsityPenalty(self.strength)]

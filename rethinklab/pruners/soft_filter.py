@@ -12,9 +12,9 @@ from rethinklab.data import ImageData
 from rethinklab.errors import PlanError
 from rethinklab.models.residual import residual_branches
 from rethinklab.pruners.base import Origin, Pruner, expect_ratio
-from rethinklab.pruners.options import check_flag
 from rethinklab.pruners.plan import Plan, make_plan
 from rethinklab.trainers.callbacks import Callback, TrainState
+from rethinklab.values import flag, settle
 
 
 class SoftPruning(Callback):
@@ -55,7 +55,7 @@ class SoftFilter(Pruner):
     def __post_init__(self) -> None:
         super().__post_init__()
         expect_ratio(self.name, self.target)
-        check_flag("pretrained", self.pretrained)
+        settle(self, pretrained=flag("pretrained", self.pretrained))
 
     def during(self, data: ImageData) -> list[Callback]:
         return [SoftPruning(self.target)]

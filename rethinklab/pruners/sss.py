@@ -17,10 +17,10 @@ from rethinklab.pruners.base import Origin, Pruner
 from rethinklab.pruners.graph import ChannelGraph, Shape
 from rethinklab.pruners.groups import group_masks, grouped_layers
 from rethinklab.pruners.norms import own_norms
-from rethinklab.pruners.options import check_number
 from rethinklab.pruners.plan import Plan, make_plan
 from rethinklab.pruners.probe import prove, survey
 from rethinklab.trainers.callbacks import Callback, TrainState
+from rethinklab.values import number, settle
 
 STRUCTURES = ("channels", "branches", "both", "groups")
 ZERO = "zero"
@@ -194,7 +194,7 @@ class SparseSelection(Pruner):
                             "that will be.")
         if self.structures not in STRUCTURES:
             raise unknown_name("kind of structure", self.structures, STRUCTURES)
-        check_number("strength", self.strength, above=True)
+        settle(self, strength=number("strength", self.strength, above=0))
 
     def during(self, data: ImageData) -> list[Callback]:
         return [SparseScales(self.strength, self.structures, data.input_shape)]

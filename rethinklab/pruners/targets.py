@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rethinklab.errors import PlanError, unknown_name
+from rethinklab.values import plain
 
 Asked = dict[str, "float | int"]
 
@@ -62,6 +63,7 @@ PUBLISHED: dict[tuple[str, str], dict[str, dict[int, float]]] = {
 
 def check_target(target: Any) -> Any:
     """`target` where it has a legal form, whatever the network. Raises PlanError otherwise."""
+    target = plain(target)
     if isinstance(target, str):
         return target
     if isinstance(target, Mapping):

@@ -28,13 +28,13 @@ from rethinklab.pruners.gram import (
     sample_patches,
 )
 from rethinklab.pruners.graph import LAYERS, ChannelGraph, Shape, out_width
-from rethinklab.pruners.options import check_whole
 from rethinklab.pruners.plan import Plan, make_plan
 from rethinklab.pruners.surgery import without
 from rethinklab.seeds import MAX_SEED, check_seed, generator, stream
 from rethinklab.trainers.evaluate import readable
 from rethinklab.trainers.loop import train
 from rethinklab.trainers.masks import HoldMasks
+from rethinklab.values import settle, whole
 
 BATCH = 64  # calibration images that pass at a time, which bounds memory
 
@@ -63,8 +63,8 @@ class ThiNet(ChannelPruner):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_sampling(self.images, self.positions, self.seed)
-        check_whole("tune_epochs", self.tune_epochs, 0)
+        settle(self, **checked_sampling(self.images, self.positions, self.seed),
+               tune_epochs=whole("tune_epochs", self.tune_epochs, 0))
 
     def obstacles(self, model: nn.Module, input_shape: Shape,
                   layers: Sequence[str]) -> dict[str, str]:
@@ -295,8 +295,7 @@ def sum_finite(products: Mapping[str, Tensor]) -> Tensor:
     return torch.stack(list(products.values())).sum(0)
 
 
-def check_sampling(images: int, positions: int, seed: int) -> None:
-    """Raises ConfigError for numbers of samples that are not whole and positive."""
-    check_seed(seed)
-    check_whole("images", images, 1)
-    check_whole("positions", positions, 1)
+def checked_sampling(images: int, positions: int, seed: int) -> dict[str, int]:
+    """The plain numbers by name. Raises ConfigError for such as are not whole and positive."""
+    return {"images": whole("images", images, 1), "positions": whole("positions", positions, 1),
+            "seed": check_seed(seed)}

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from rethinklab.errors import first_line
 from rethinklab.trainers import distributed
 from rethinklab.trainers.callbacks import Callback, TrainState
 
@@ -69,9 +70,8 @@ class Checkpoint(Callback):
         try:
             self.save(state)
         except (OSError, RuntimeError) as error:  # torch says RuntimeError of a full disk
-            reason = str(error).splitlines()[0]
-            warnings.warn(f"the checkpoint {self.path} could not be written ({reason}); training "
-                          "goes on without.", stacklevel=2)
+            warnings.warn(f"the checkpoint {self.path} could not be written ({first_line(error)}); "
+                          "training goes on without.", stacklevel=2)
             self.saved_at = time.monotonic()
 
     def save(self, state: TrainState) -> None:

@@ -16,7 +16,7 @@ from rethinklab.analysis.cost import profile
 from rethinklab.analysis.ledger import open_ledger
 from rethinklab.data import AnyData
 from rethinklab.data.batches import Batches, training_batches
-from rethinklab.errors import ConfigError, DivergenceError, OutOfTime
+from rethinklab.errors import ConfigError, DivergenceError, OutOfTime, first_line
 from rethinklab.models.copying import duplicate
 from rethinklab.seeds import check_seed, global_stream
 from rethinklab.trainers import distributed
@@ -28,6 +28,7 @@ from rethinklab.trainers.progress import ProgressBar
 from rethinklab.trainers.recipe import Recipe
 from rethinklab.trainers.rehearsal import check_fit
 from rethinklab.trainers.step import EagerStep, make_step
+from rethinklab.values import whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,7 +72,7 @@ def train(model: nn.Module, data: AnyData, recipe: Recipe | None = None, *, seed
     of range, such as a window without an epoch.
     """
     recipe = recipe or Recipe()
-    check_seed(seed)
+    seed = check_seed(seed)
     if precision not in PRECISIONS:
         raise ConfigError(f"precision {precision!r} must be one of {', '.join(PRECISIONS)}.")
     epochs = epoch_window(recipe, first_epoch, last_epoch)
@@ -135,10 +136,8 @@ def epoch_window(recipe: Recipe, first: int = 0, last: int | None = None) -> ran
 
     Raises ConfigError where there is none, or where they leave the recipe's schedule.
     """
-    end = recipe.epochs if last is None else last
-    for name, value in (("first_epoch", first), ("last_epoch", end)):
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise ConfigError(f"{name} {value!r} must be a whole number.")
+    first = whole("first_epoch", first)
+    end = recipe.epochs if last is None else whole("last_epoch", last)
     if not 0 <= first < end <= recipe.epochs:
         raise ConfigError(f"first_epoch {first} and last_epoch {end} leave no epoch to train; "
                           f"they must satisfy 0 <= first < last <= {recipe.epochs}.")
@@ -207,10 +206,10 @@ def check_without_images(model: nn.Module, data: AnyData) -> None:
         with torch.no_grad():
             duplicate(model).eval()(torch.empty(0, *data.input_shape, device=device))
     except Exception as error:  # whatever the user's forward pass raises
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ConfigError(f"{len(data.train)} training images leave a batch of fewer images than "
                           f"the {distributed.world()} processes, and the model does not take a "
-                          f"part without images ({reason}); choose another batch_size.") from error
+                          f"part without images ({first_line(error)}); choose another "
+                          "batch_size.") from error
 
 
 def history_frame(rows: list[dict[str, float]]) -> pd.DataFrame:
@@ -231,7 +230,6 @@ def pick_device(name: str = "auto") -> torch.device:
         device = torch.device(name)
         torch.ones(1, device=device).item()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigError(f"device {name!r} cannot be used here ({reason}). "
+        raise ConfigError(f"device {name!r} cannot be used here ({first_line(error)}). "
                           "Try auto, cpu or cuda.") from error
     return device

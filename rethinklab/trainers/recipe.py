@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from rethinklab.errors import ConfigError, unknown_name
+from rethinklab.values import listed, number, plain, settle, whole
 
 LARGEST = 1e6  # for numbers that have no natural upper limit
 # Fields younger than the first stored results, with their defaults
@@ -50,35 +51,25 @@ class Recipe:
     counted_epochs: int | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "milestones", tuple(self.milestones))  # a list, from JSON
+        settle(self, milestones=_rising(self.milestones), nesterov=plain(self.nesterov))
         for name in ("epochs", "batch_size", "finetune_epochs", "counted_epochs"):
             value = getattr(self, name)
-            if name in ("finetune_epochs", "counted_epochs") and value is None:
-                continue
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ConfigError(f"{name} {value!r} must be a whole number, 1 or more.")
+            if name not in ("finetune_epochs", "counted_epochs") or value is not None:
+                settle(self, **{name: whole(name, value, 1)})
         for name, high in (("lr", LARGEST), ("momentum", 1.0), ("weight_decay", LARGEST),
                            ("decay", 1.0), ("warmup", 1.0)):
-            value = getattr(self, name)
-            if not isinstance(value, (int, float)) or not 0 <= value <= high:
-                raise ConfigError(f"{name} {value!r} must be a number from 0 to {high:g}.")
-            object.__setattr__(self, name, float(value))  # 1 and 1.0 are one recipe
+            value = number(name, getattr(self, name), 0, high)
+            settle(self, **{name: float(value)})  # 1 and 1.0 are one recipe
         if self.counted_epochs is not None and self.counted_epochs < self.epochs:
             raise ConfigError(f"counted_epochs {self.counted_epochs} must not be below the "
                               f"{self.epochs} epochs that are trained.")
         if self.nesterov and not self.momentum:
             raise ConfigError("nesterov needs a momentum above 0.")
-        if list(self.milestones) != sorted(self.milestones) or not all(
-                0 < m < 1 for m in self.milestones):
-            raise ConfigError(f"milestones {self.milestones} must rise between 0 and 1.")
         if self.step is not None:
-            if isinstance(self.step, bool) or not isinstance(self.step, (int, float)) or not (
-                    0 < self.step <= 1):
-                raise ConfigError(f"step {self.step!r} must be a number above 0 and at most 1.")
+            settle(self, step=float(number("step", self.step, above=0, most=1)))
             if self.milestones:
                 raise ConfigError(f"step {self.step:g} takes the place of milestones, which must "
                                   f"be (), not {self.milestones}.")
-            object.__setattr__(self, "step", float(self.step))
         if self.shape not in SHAPES:
             raise unknown_name("shape of the schedule", self.shape, SHAPES)
         if self.shape != "steps" and (self.milestones or self.step is not None):
@@ -124,6 +115,13 @@ class Recipe:
 
     def _after(self, decays: int) -> float:
         return _short(self.lr * self.decay**decays)
+
+
+def _rising(milestones: Any) -> tuple[float, ...]:
+    found = listed(milestones)
+    if found is None or found != sorted(m for m in found if isinstance(m, float) and 0 < m < 1):
+        raise ConfigError(f"milestones {milestones} must rise between 0 and 1.")
+    return tuple(found)
 
 
 def _short(rate: float) -> float:

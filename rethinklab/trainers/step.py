@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from rethinklab.errors import first_line
 from rethinklab.models.outputs import logits
 from rethinklab.trainers import distributed
 from rethinklab.trainers.callbacks import Callback, TrainState
@@ -169,9 +170,9 @@ class GraphStep(EagerStep):
             self.refused = True
             if begun:
                 self._end_recording()
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             warnings.warn("the training step cannot be recorded as a CUDA graph "
-                          f"({reason.rstrip('.')}); training goes on step by step.", stacklevel=2)
+                          f"({first_line(error).rstrip('.')}); training goes on step by step.",
+                          stacklevel=2)
             self._drop()
             return
         self.graph = graph

@@ -18,6 +18,7 @@ from rethinklab.experiments.engines.task import attempt
 from rethinklab.experiments.stages import Setting
 from rethinklab.experiments.store import Store
 from rethinklab.experiments.trial import Stage
+from rethinklab.values import whole
 
 if TYPE_CHECKING:
     from loky import ProcessPoolExecutor
@@ -29,24 +30,22 @@ def check_workers(workers: int | None, threads: int, device: str) -> int:
     """How many workers to start. Raises ConfigError where they would want more threads than
     there are cores, which slows all of them down many times over."""
     cores = available_cores()
-    check_threads(threads)
+    threads = check_threads(threads)
     if workers is None:
         gpus = count_gpus() if device == "auto" or device.startswith("cuda") else 0
         if gpus:
             return min(gpus, max(1, cores // threads)) if device in ("auto", "cuda") else 1
         return max(1, cores // threads)
-    if workers < 0:
-        raise ConfigError(f"workers {workers} must be 0 (this process) or more.")
+    workers = whole("workers", workers, 0, rule="0 (this process) or more")
     if max(workers, 1) * threads > max(cores, 1):
         raise ConfigError(f"{max(workers, 1)} workers of {threads} thread(s) want more than the "
                           f"{cores} core(s) here; choose fewer.")
     return workers
 
 
-def check_threads(threads: int) -> None:
-    """Raises ConfigError for a number of threads that is none."""
-    if threads < 1:
-        raise ConfigError(f"threads {threads} must be 1 or more.")
+def check_threads(threads: int) -> int:
+    """`threads` as an int. Raises ConfigError for a number of threads that is none."""
+    return whole("threads", threads, 1)
 
 
 def count_gpus() -> int:

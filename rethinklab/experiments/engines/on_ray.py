@@ -20,6 +20,7 @@ from rethinklab.experiments.engines.task import attempt
 from rethinklab.experiments.stages import Setting
 from rethinklab.experiments.store import Store
 from rethinklab.experiments.trial import Stage
+from rethinklab.values import number, whole
 
 
 class RayCluster:
@@ -34,9 +35,9 @@ class RayCluster:
 
     def __init__(self, store: Store, threads: int, device: str, events: str | None = None,
                  workers: int | None = None, gpus_per_trial: float | None = None) -> None:
-        check_threads(threads)
-        if workers is not None and workers < 1:
-            raise ConfigError(f"workers {workers} must be 1 or more with the engine ray.")
+        threads = check_threads(threads)
+        if workers is not None:
+            workers = whole("workers", workers, 1, rule="1 or more with the engine ray")
         self.ray = import_ray()
         self.root = store.root.resolve()
         self.device, self.events = device, events and str(Path(events).resolve())
@@ -143,10 +144,9 @@ def gpu_share(device: str, workers: int | None, gpus: float, given: float | None
     Raises ConfigError for a share that ray cannot give: it is 0 to 1, or a whole number.
     """
     if given is not None:
-        if isinstance(given, bool) or not (0 <= given <= 1 or (given > 0 and given == int(given))):
-            raise ConfigError(f"gpus_per_trial {given!r} must be a share from 0 to 1, or a whole "
-                              "number.")
-        return given
+        rule = "a share from 0 to 1, or a whole number"
+        given = number("gpus_per_trial", given, 0, rule=rule)
+        return given if given <= 1 else whole("gpus_per_trial", given, floats=True, rule=rule)
     if device == "cpu" or gpus < 1:
         return 0.0
     return 1.0 if workers is None else 1 / math.ceil(workers / gpus)

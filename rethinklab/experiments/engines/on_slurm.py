@@ -22,6 +22,7 @@ from rethinklab.experiments.stages import Setting
 from rethinklab.experiments.store import Store
 from rethinklab.experiments.time_limit import parse_duration
 from rethinklab.experiments.trial import Stage
+from rethinklab.values import whole
 
 CLUSTERS = ("slurm", "local", "debug")
 USUAL_TIME = "1h"
@@ -43,9 +44,9 @@ class SlurmJobs:
     def __init__(self, store: Store, threads: int, device: str, events: str | None = None,
                  workers: int | None = None, gpus_per_trial: float | None = None,
                  options: Mapping[str, Any] | None = None) -> None:
-        check_threads(threads)
-        if workers is not None and workers < 1:
-            raise ConfigError(f"workers {workers} must be 1 or more with the engine slurm.")
+        threads = check_threads(threads)
+        if workers is not None:
+            workers = whole("workers", workers, 1, rule="1 or more with the engine slurm")
         submitit = import_submitit()
         wanted = Job.settle(threads, gpus_per_trial, options or {})
         if wanted.cluster == "slurm" and shutil.which("sbatch") is None:
@@ -131,8 +132,10 @@ class Job:
                               f"{', '.join(CLUSTERS)}.")
         seconds = parse_duration(more.pop("time", USUAL_TIME), "slurm option time")
         partition = more.pop("partition", None)
-        cpus = whole("cpus", more.pop("cpus", threads), threads)
-        gpus = whole("gpus", more.pop("gpus", gpus_per_trial or 0), 0)
+        cpus = whole("cpus", more.pop("cpus", threads), threads, floats=True, of="a Slurm job",
+                     rule=f"a whole number, at least {threads}")
+        gpus = whole("gpus", more.pop("gpus", gpus_per_trial or 0), 0, floats=True,
+                     of="a Slurm job")
         return cls(cluster, seconds, cpus, gpus, partition, more)
 
     @property
@@ -153,15 +156,6 @@ class Job:
                  "slurm_array_parallelism": slots,
                  "slurm_additional_parameters": dict(self.more) or None}
         return {name: value for name, value in found.items() if value is not None}
-
-
-def whole(name: str, value: Any, least: int) -> int:
-    """Raises ConfigError unless the option's value is a whole number of at least `least`."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != int(value) \
-            or value < least:
-        raise ConfigError(f"{name} {value!r} of a Slurm job must be a whole number, at least "
-                          f"{least}.")
-    return int(value)
 
 
 @dataclass

@@ -10,6 +10,8 @@ import dis
 import math
 from typing import Any
 
+from rethinklab.values import plain
+
 UNANSWERED = "Not yet answered: put your answer in place of the dots and run both cells again."
 
 NOTHING = ("Not yet answered: your function gives back nothing. Put your answer in place of the "
@@ -40,10 +42,11 @@ def returned(value: Any) -> Any:
 def number(answer: Any) -> float:
     """A single number as float (or int). Raises Unanswered for dots, Wrong for anything else."""
     answered(answer)
-    demand(not isinstance(answer, bool) and hasattr(answer, "__float__")
-           and not hasattr(answer, "__len__"),
+    found = plain(answer)
+    demand(not isinstance(found, bool) and hasattr(found, "__float__")
+           and not hasattr(found, "__len__"),
            f"The answer must be one number, not {kind(answer)}.")
-    return answer if isinstance(answer, int) else float(answer)
+    return found if isinstance(found, int) else float(found)
 
 
 def demand(condition: bool, diagnosis: str) -> None:

@@ -21,6 +21,7 @@ from rethinklab.notebook.checks.common import (
 )
 from rethinklab.pruners.plan import Plan
 from rethinklab.pruners.slimming import SparsityPenalty
+from rethinklab.values import listed
 
 
 def smallest_share(answer: Any, plan: Plan) -> str:
@@ -175,7 +176,7 @@ def _above(own: Tensor, among: Tensor, share: float) -> list[int]:
 
 def _listed(kept: Any, name: str) -> list[int]:
     """Channels as a list of whole numbers, from a list or a tensor of indices or of truth."""
-    values = kept.tolist() if isinstance(kept, Tensor) else list(kept)
+    values = listed(kept) or list(kept)
     if values and all(isinstance(value, bool) for value in values):
         values = [place for place, stays in enumerate(values) if stays]
     demand(all(isinstance(value, int) for value in values),

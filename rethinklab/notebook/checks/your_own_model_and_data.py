@@ -24,6 +24,7 @@ from rethinklab.notebook.checks.common import (
     returned,
 )
 from rethinklab.seeds import global_stream
+from rethinklab.values import plain
 
 VERDICTS = ("better", "worse", "equivalent", "not decided")
 
@@ -33,7 +34,7 @@ def baseline(answer: Any, data: ImageData) -> str:
 
     Raises Wrong for one over the number of classes, the share of training images, or percent.
     """
-    value = number(answer.item() if isinstance(answer, Tensor) and answer.ndim == 0 else answer)
+    value = number(answer)
     train = torch.bincount(data.train.labels, minlength=data.num_classes).double()
     test = torch.bincount(data.test.labels, minlength=data.num_classes).double()
     usual = int(train.argmax())
@@ -120,7 +121,7 @@ def leaks(answer: Callable[[ImageData], Any]) -> str:
     clean = _task(pixels[:6], pixels[6:])
     found = answer(clean)
     returned(found)
-    demand(isinstance(found, (int, Tensor)) and not isinstance(found, bool),
+    demand(isinstance(found, Tensor) or type(plain(found)) is int,
            f"The function must give the number of images, not {kind(found)}.")
     demand(int(found) == 0, f"Two sets without a common image gave {int(found)}, not 0.")
     inside = _task(pixels[[0, 0, 1]], pixels[[6, 6]])

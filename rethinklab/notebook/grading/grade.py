@@ -18,6 +18,7 @@ from rethinklab.notebook.grading.lesson import Assignment, read_assignment
 from rethinklab.notebook.grading.marks import Row, check_out, details_path, write_marks
 from rethinklab.notebook.grading.run import MISSING, Mark, Project, run
 from rethinklab.notebook.grading.watch import Watched
+from rethinklab.values import number, whole
 
 ASIDE = "changed-during-grading"
 
@@ -89,10 +90,8 @@ def _examine(folder: Path, project: Project, seconds: float, workers: int) -> No
     if not hasattr(os, "fork"):
         raise ConfigError("grading needs Linux or macOS; use WSL, or nbgrader with "
                           "`rethinklab student --solutions`.")
-    if not seconds > 0:
-        raise ConfigError(f"time limit {seconds!r} must be a number of seconds above 0.")
-    if workers < 1:
-        raise ConfigError(f"workers {workers!r} must be 1 or more.")
+    number("time limit", seconds, above=0, rule="a number of seconds above 0")
+    whole("workers", workers, 1)
     for needed in (project.package, project.sources, Path(sys.prefix)):
         if needed.resolve().is_relative_to(folder):
             raise ConfigError(f"the folder {folder} holds {needed}; name one that holds nothing "
