@@ -12,6 +12,8 @@ from typing import TypeVar
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from rethinklab.errors import PlanError
+
 Module = TypeVar("Module", bound=nn.Module)
 # What a parameter is called from which a hook computes `weight`, by whom, and how to end it
 HOOKED = {
@@ -40,6 +42,17 @@ def computed_weights(model: nn.Module) -> dict[nn.Module, str]:
             found[module] = (f"{name or 'the network itself'} has its weight computed at every "
                              f"pass by {maker[0]}; call {maker[1]} first")
     return found
+
+
+def weight_name(model: nn.Module, layer: str) -> str:
+    """The name in `model.named_parameters()` of the weight of a layer: its own, or that of the
+    first of several layers that share it. Raises PlanError where the weight is no parameter."""
+    module = model.get_submodule(layer)
+    for name, parameter in model.named_parameters():
+        if parameter is module.weight:
+            return name
+    raise PlanError(f"{computed_weights(model).get(module, f'{layer} holds no weight of its own')}"
+                    ", so that its single weights can be told apart and held at zero.")
 
 
 def _maker(module: nn.Module) -> tuple[str, str] | None:

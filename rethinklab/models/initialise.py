@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from rethinklab.errors import PlanError, unknown_name
-from rethinklab.models.copying import duplicate
+from rethinklab.models.copying import computed_weights, duplicate
 from rethinklab.seeds import global_stream
 
 GAMMAS = {"slimming": 0.5, "weight-level": 1.0}  # of the variants of PreResNet and DenseNet
@@ -41,6 +41,10 @@ def reinitialise(model: nn.Module, seed: int,
             init(fresh)
     kept = [name for name, p in fresh.named_parameters() if torch.isnan(p).any()]
     if kept:
+        for module, how in computed_weights(model).items():
+            if any(value is p for p in module.parameters() for n, value in
+                   model.named_parameters() if n in kept):
+                raise PlanError(f"{how}, so that new weights can be drawn for it.")
         raise PlanError(
             f"no rule draws new values for {', '.join(kept[:3])} of {type(model).__name__}; give "
             "the model a method initialise(), or pass init=function, that sets them.")

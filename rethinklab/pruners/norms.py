@@ -103,7 +103,8 @@ def readers_after(graph: ChannelGraph, node: tp.dependency.Node,
     while waiting:
         after = waiting.pop()
         if isinstance(after.module, LAYERS):
-            if getattr(after.module, "groups", 1) != 1 or in_width(after.module) % width:
+            if getattr(after.module, "groups", 1) != 1 or in_width(after.module) % width \
+                    or after.module in graph.computed:
                 return None
             readers[graph.names[after.module]] = in_width(after.module) // width
         elif after.type in PASSING and len(after.inputs) == 1 and after.outputs:

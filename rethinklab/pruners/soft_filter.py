@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from rethinklab.data import ImageData
 from rethinklab.errors import PlanError
+from rethinklab.models.copying import weight_name
 from rethinklab.models.residual import residual_branches
 from rethinklab.pruners.base import Origin, Pruner, expect_ratio
 from rethinklab.pruners.plan import Plan, make_plan
@@ -67,7 +68,7 @@ class SoftFilter(Pruner):
             if name in layers:
                 mask = torch.ones_like(layers[name].weight, dtype=torch.bool)
                 mask[smallest_filters(layers[name].weight, self.target)] = False
-                masks[f"{name}.weight"] = mask
+                masks[weight_name(model, name)] = mask
             elif isinstance(module, (nn.modules.conv._ConvNd, nn.Linear)):
                 left_alone[name] = "soft filter pruning leaves shortcuts and linear layers alone"
         if all(bool(mask.all()) for mask in masks.values()):

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from rethinklab.analysis.cost import profile
 from rethinklab.data import ImageData
 from rethinklab.errors import PlanError
+from rethinklab.models.copying import weight_name
 from rethinklab.pruners.base import Origin, Pruner, expect_ratio
 from rethinklab.pruners.budget import Budget, check_reached, measured_layers, parse_budget
 from rethinklab.pruners.graph import Shape
@@ -49,9 +50,11 @@ class WeightLevel(Pruner):
 
 
 def conv_weights(model: nn.Module) -> dict[str, Tensor]:
-    """Weights of all convolutions by parameter name. Raises PlanError where there are none, or
-    where they are not finite."""
-    found = {f"{name}.weight": module.weight.detach() for name, module in model.named_modules()
+    """Weights of all convolutions by parameter name, one that several layers share once. Raises
+    PlanError where there are none, where they are not finite, or where one is computed anew at
+    every pass (`torch.nn.utils.prune`, weight normalisation)."""
+    found = {weight_name(model, name): module.weight.detach()
+             for name, module in model.named_modules()
              if isinstance(module, nn.modules.conv._ConvNd)}
     if not found:
         raise PlanError(f"{type(model).__name__} has no convolution, and weight-level pruning "
