@@ -113,7 +113,8 @@ class Moving:
         if len(left):
             self.places = self.places[~np.isin(self.places, left)]
             try:
-                self._root = np.linalg.cholesky(self.gram[np.ix_(self.places, self.places)])
+                among = self.gram[np.ix_(self.places, self.places)]
+                self._root = np.asarray(np.linalg.cholesky(among), np.float64)
             except np.linalg.LinAlgError as error:
                 raise _beyond_rounding(len(self.gram)) from error
 
