@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from rethinklab.analysis.paired_tests import Floats, TTests
+from rethinklab.analysis.paired_tests import Floats, TTests, as_numbers, check_number
 from rethinklab.errors import ConfigError
 
 CLAIMS = ("difference", "non-inferiority")
@@ -18,9 +18,10 @@ def holm(p_values: Sequence[float] | Floats) -> list[float]:
     """p-values adjusted so that a family of tests errs with at most the probability of one.
 
     A NaN, of a test that could not be made, stays NaN and counts towards the family. Raises
-    ConfigError for a value outside 0 to 1. Source: Holm (Scand. J. Stat. 1979).
+    ConfigError for a value outside 0 to 1, and for what is no number.
+    Source: Holm (Scand. J. Stat. 1979).
     """
-    values = np.asarray(p_values, dtype=float)
+    values = as_numbers(p_values, "the p-values")
     for value in values[(values < 0) | (values > 1)]:
         raise ConfigError(f"p-value {value:g} must lie between 0 and 1.")
     return [float(value) for value in _holm(values)]
@@ -58,11 +59,13 @@ def decide(tests: TTests, alpha: float, claim: str) -> Any:
 
 def check_level(alpha: float) -> None:
     """Raises ConfigError for a level of significance that none can be."""
+    check_number("alpha", alpha)
     if not 0 < alpha < 0.5:
         raise ConfigError(f"alpha {alpha!r} must lie between 0 and 0.5; 0.05 is usual.")
 
 
 def check_margin(margin: float) -> None:
     """Raises ConfigError for a margin that is not a finite number above 0."""
+    check_number("margin", margin)
     if not (margin > 0 and math.isfinite(margin)):
         raise ConfigError(f"margin {margin!r} must be a number above 0, in the unit of the values.")

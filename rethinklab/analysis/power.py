@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from rethinklab.analysis.claims import check_level, check_margin
-from rethinklab.analysis.paired_tests import ALPHA
+from rethinklab.analysis.paired_tests import ALPHA, check_number
 from rethinklab.errors import ConfigError, unknown_name
 
 MOST_PAIRS = 10_000
@@ -81,6 +81,8 @@ def pairs_for(power: float, difference: float, sd: float, alpha: float = ALPHA,
     if claim not in POWERS:
         raise unknown_name("claim", claim, POWERS)
     _check(2, difference, sd, alpha)
+    check_number("power", power)
+    check_number("most", most)
     if not alpha < power < 1:
         raise ConfigError(f"power {power!r} must lie between alpha ({alpha:g}) and 1; 0.8 is "
                           "usual.")
@@ -151,6 +153,8 @@ def _critical(n: int, tail: float) -> float:
 
 def _check(n: int, difference: float, sd: float, alpha: float) -> None:
     check_level(alpha)
+    for name, value in (("n", n), ("difference", difference), ("sd", sd)):
+        check_number(name, value)
     if not (n >= 2 and n % 1 == 0):
         raise ConfigError(f"n {n!r} must be a whole number of at least 2 pairs: one pair has no "
                           "spread.")

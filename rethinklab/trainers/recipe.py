@@ -37,7 +37,8 @@ class Recipe:
     that script, in which both decays fall on the same epoch and count once, of a single epoch on
     epoch 0, so that it is trained at a tenth of lr throughout. Here every run begins at lr, and
     decays that meet all count, as in torch's MultiStepLR: fine-tuning, which takes over the last
-    rate, then has lr / 100 after two epochs as after any longer run. Raises ConfigError for a value out of range.
+    rate, then has lr / 100 after two epochs as after any longer run.
+    Raises ConfigError for a value out of range.
     """
 
     epochs: int = 160
