@@ -113,6 +113,8 @@ def run(
     size: Annotated[int | None, typer.Option(
         help="Side in pixels for a folder of images. [default: their own]")] = None,
     root: Annotated[str | None, typer.Option(help="Where CIFAR lies or is downloaded to.")] = None,
+    normalise: Annotated[str | None, typer.Option(
+        help="own: CIFAR by its own mean and standard deviation. [default: the study's]")] = None,
     precision: Annotated[str, typer.Option(help="fp32, or bf16 to compute faster on a GPU."
                                            )] = "fp32",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1.")] = "auto",
@@ -163,7 +165,7 @@ def run(
              "method_options": parse_options(option or []),
              "model_options": parse_options(model_option or []),
              "width": width, "margin": margin, "size": size, "root": root,
-             "images": images}
+             "images": images, "normalise": normalise}
     given = {name: value for name, value in given.items() if value is not None}
     changes: dict[str, Any] = {"epochs": epochs, "lr": lr, "batch_size": batch_size}
     changes = {name: value for name, value in changes.items() if value is not None}

@@ -12,6 +12,8 @@ import pytest
 from torchvision import datasets
 
 import rethinklab as rl
+from rethinklab.data.cifar import OWN
+from rethinklab.errors import ConfigError
 
 
 def write_cifar10(root: Path, monkeypatch) -> np.ndarray:
@@ -48,6 +50,35 @@ def test_reads_the_true_format_from_a_local_root(tmp_path, monkeypatch, how):
     assert data.train.labels[:10].tolist() == list(range(10))
     assert data.mean == (0.4914, 0.4822, 0.4465)
     assert data.std == (0.2023, 0.1994, 0.2010)
+
+
+def test_soft_filter_pruning_normalises_by_the_constants_of_its_own_scripts(tmp_path, monkeypatch):
+    write_cifar10(tmp_path, monkeypatch)
+    usual, own = (rl.load_data("cifar10", root=tmp_path, normalise=n) for n in (None, "own"))
+    # The released script has them on the scale of 0 to 255.
+    assert [255 * value for value in own.mean] == pytest.approx([125.3, 123.0, 113.9])
+    assert [255 * value for value in own.std] == pytest.approx([63.0, 62.1, 66.7])
+    assert own.fingerprint != usual.fingerprint, "other constants are another task"
+    assert OWN["cifar100"] == ((129.3, 124.1, 112.4), (68.2, 65.4, 70.4))
+
+
+@pytest.mark.parametrize(("name", "normalise", "says"), [
+    ("digits", "own", "digits has one mean"), ("folder:/images", "own", "folder:/images has one"),
+    ("cifar10", "owm", "Did you mean 'own'"), ("cifar100", 3, "Known: own")])
+def test_constants_that_images_do_not_have_are_refused(name, normalise, says):
+    with pytest.raises(ConfigError, match=says):
+        rl.load_data(name, normalise=normalise)
+    with pytest.raises(ConfigError, match=says):
+        rl.Study(dataset=name, normalise=normalise)
+
+
+def test_a_study_says_how_it_normalises_only_where_it_is_not_as_usual():
+    usual, own = (rl.Study(dataset="cifar10", normalise=n) for n in (None, "own"))
+    assert "normalise" not in usual.source
+    assert "normalise" not in usual._identity(), "names given before stay"
+    assert own.source["normalise"] == "own"
+    assert own.name != usual.name
+    assert rl.Study.from_dict(own.to_dict()) == own
 
 
 def test_without_a_network_the_error_names_place_and_remedy(tmp_path, monkeypatch):

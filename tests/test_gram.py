@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from sklearn.linear_model import Lasso, lasso_path
 from torch.nn.functional import conv2d, unfold
 
+from rethinklab.errors import PlanError
 from rethinklab.pruners import gram as algebra
 
 # Whole numbers: sums are exact, so that equal objectives are equal to the bit and ties are met.
@@ -201,6 +202,78 @@ def test_lasso_fills_up_where_channels_are_silent_equal_or_useless(keep):
         assert not {0, 5} & set(chosen), "channels without energy come last"
     nothing = torch.zeros_like
     assert algebra.lasso_selection(nothing(table), nothing(cross), 5, keep) == list(range(keep))
+
+def dependent_problem(draws: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Few or many samples of channels, of which some are silent, equal, opposite, multiples, sums
+    or means of others, or equal but for the rounding of single precision."""
+    samples, channels = draws.integers(2, 25), draws.integers(2, 9)
+    parts = draws.standard_normal((samples, channels)) * draws.uniform(0.05, 2, channels)
+    if draws.random() < 0.3:
+        parts = np.maximum(parts, 0)  # as after a ReLU
+    if draws.random() < 0.2:
+        parts = np.round(2 * parts)  # ties
+    for _ in range(draws.integers(0, channels)):
+        to, one, two = draws.integers(0, channels, 3)
+        parts[:, to] = [0 * parts[:, one], parts[:, one], -parts[:, one], 3 * parts[:, one],
+                        parts[:, one] + parts[:, two], (parts[:, one] + parts[:, two]) / 2,
+                        parts[:, one] - parts[:, two],
+                        parts[:, one].astype(np.float32)][draws.integers(0, 8)]
+    wanted = (parts.sum(1), draws.standard_normal(samples),
+              parts @ draws.standard_normal(channels) + draws.standard_normal(samples))
+    return parts, wanted[draws.integers(0, 3)]
+
+
+def violation(parts, wanted, strength, beta) -> float:
+    """How far beta is from solving the LASSO, as a share of the largest product with the output:
+    the subgradient of 1/(2 m) ||y - Z beta||^2 + lambda ||beta||_1 must hold zero."""
+    products = parts.T @ (wanted - parts @ beta)
+    pull = len(parts) * strength
+    off = np.where(beta > 0, abs(products - pull), np.where(beta < 0, abs(products + pull),
+                                                            np.maximum(abs(products) - pull, 0)))
+    return off.max() / max(abs(parts.T @ wanted).max(), 1e-300)
+
+
+def test_lasso_is_optimal_or_refused_on_2000_problems_with_dependent_channels():
+    draws, refused = np.random.default_rng(0), 0
+    for _ in range(2000):
+        parts, wanted = dependent_problem(draws)
+        keep = int(draws.integers(1, parts.shape[1] + 1))
+        table, cross = torch.from_numpy(parts.T @ parts), torch.from_numpy(parts.T @ wanted)
+        try:
+            strength, beta = algebra.lasso_point(table, cross, len(parts), keep)
+        except PlanError:
+            refused += 1
+            continue
+        assert np.count_nonzero(beta) <= keep
+        assert violation(parts, wanted, strength, beta) <= 1e-6
+    assert refused <= 2, "an answer is the rule"
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("keep", [2, 5, 8])
+def test_copies_of_channels_change_neither_lambda_nor_what_is_used(keep, seed):
+    parts, wanted = lasso_problem(9, seed)
+    more = torch.cat([parts, parts[:, [4, 0]], -parts[:, [7]], 0 * parts[:, [1]],
+                      parts[:, [2, 3]].mean(1, keepdim=True)], 1)
+    alone = algebra.lasso_point(parts.T @ parts, parts.T @ wanted, len(parts), keep)
+    strength, beta = algebra.lasso_point(more.T @ more, more.T @ wanted, len(parts), keep)
+    assert np.count_nonzero(beta) <= keep
+    assert not beta[12]
+    for one, other in ((4, 9), (0, 10), (7, 11)):
+        assert not (beta[one] and beta[other]), "of equal channels one"
+    if beta[13] == 0:  # the mean may stand for the two that it is of
+        beta[[4, 0, 7]] += beta[[9, 10, 11]] * [1, 1, -1]
+        assert strength == pytest.approx(alone[0])
+        assert np.allclose(beta[:9], alone[1])
+
+
+def test_channels_alike_to_half_the_digits_are_refused_with_the_remedy():
+    one, off = np.random.default_rng(2).standard_normal((2, 16))
+    parts = torch.from_numpy(np.stack([one, one + 2e-6 * off], 1))
+    wanted = torch.from_numpy(0.1 * one + off)
+    table, cross = parts.T @ parts, parts.T @ wanted
+    with pytest.raises(PlanError, match=r"2 channels .*use more images"):
+        algebra.lasso_point(table, cross, 16, 2)
 
 
 def test_lasso_finds_the_channels_that_make_the_output():

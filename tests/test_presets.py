@@ -148,6 +148,16 @@ def test_ratios_of_soft_filter_pruning_are_those_of_the_masks(depth, digits):
         assert int(400 * plan.flops_ratio) == int(400 * find(study.preset).ratio)
 
 
+def test_soft_filter_rows_have_their_own_constants_wherever_cifar_is_read():
+    for name in PRESETS:
+        soft = name.startswith("soft-filter")
+        assert study_at(name, "paper").normalise == ("own" if soft else None)
+        assert study_at(name, "quick").normalise is None, "digits have those of digits"
+    row = "soft-filter-resnet20-cifar10-10"
+    assert preset(row, "quick", data="cifar100")["normalise"] == "own"
+    assert "normalise" not in preset(row, "paper", data="folder:/images")
+
+
 def test_learning_rates_of_soft_filter_pruning():
     recipe = find("soft-filter-resnet56-cifar10-30").recipe
     rates = [recipe.lr_at(epoch) for epoch in range(200)]

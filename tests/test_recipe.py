@@ -112,6 +112,37 @@ def test_learning_rates_are_those_of_torchs_scheduler(epochs, lr):
         scheduler.step()
 
 
+def released_rates(epochs: int, lr: float, truncated: bool) -> list[float]:
+    """The loop of the released scripts: main_B truncates the milestones, main and main_E do not."""
+    falls = [epochs * 0.5, epochs * 0.75]
+    if truncated:
+        falls = [int(fall) for fall in falls]
+    rates = []
+    for epoch in range(epochs):
+        if epoch in falls:
+            lr *= 0.1
+        rates.append(lr)
+    return rates
+
+
+def test_learning_rates_are_those_of_the_released_loop_for_scratch_b_from_three_epochs_on():
+    for epochs in range(3, 330):
+        recipe = rl.Recipe(epochs=epochs)
+        rates = [recipe.lr_at(epoch) for epoch in range(epochs)]
+        assert rates == pytest.approx(released_rates(epochs, 0.1, truncated=True)), epochs
+        if epochs % 4 == 0:  # elsewhere the other scripts lose a decay
+            assert rates == pytest.approx(released_rates(epochs, 0.1, truncated=False)), epochs
+        assert recipe.last_lr == pytest.approx(0.001)
+
+
+def test_runs_of_one_and_two_epochs_differ_from_the_released_loop_as_the_recipe_says():
+    assert released_rates(1, 0.1, truncated=True) == pytest.approx([0.01])
+    assert released_rates(2, 0.1, truncated=True) == pytest.approx([0.1, 0.01])
+    one, two = rl.Recipe(epochs=1), rl.Recipe(epochs=2)
+    assert [one.lr_at(0), one.last_lr] == [0.1, 0.1]
+    assert [two.lr_at(0), two.lr_at(1), two.last_lr] == [0.1, 0.001, 0.001]
+
+
 def test_a_run_of_one_epoch_has_the_full_learning_rate():
     assert rl.Recipe(epochs=1).lr_at(0) == 0.1
 

@@ -6,7 +6,9 @@ from itertools import chain, combinations, product
 from math import sqrt
 
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
@@ -15,6 +17,7 @@ from statsmodels.stats.weightstats import ttost_paired
 
 from rethinklab.analysis.claims import holm
 from rethinklab.analysis.effect import bca_interval, hedges_correction
+from rethinklab.analysis.mcnemar import mcnemar
 from rethinklab.analysis.power import pairs_for
 from rethinklab.analysis.statistics import (
     compare_family,
@@ -323,6 +326,48 @@ def test_a_family_may_have_comparisons_of_unequal_n():
 def test_samples_that_cannot_be_compared_are_named(a, b, margin, says):
     with pytest.raises(ConfigError, match=says):
         compare_paired(a, b, margin=margin)
+
+
+NO_NUMBERS = [["93.1", "92.8"], [93.1, None], np.array([93.1, 92.8], dtype=object),
+              [[93.1], [92.8, 92.9]], [[93.1, 92.8]], "93", None, 93.1, {"a": 93.1}, [1j, 2j]]
+
+
+@pytest.mark.parametrize("values", NO_NUMBERS, ids=repr)
+def test_what_is_no_list_of_numbers_is_named(values):
+    with pytest.raises(ConfigError, match=r"the values of Scratch-E .* list of numbers"):
+        compare_paired(values, [1.0, 2.0], margin=0.3, names=("Scratch-E", "Fine-tuned"))
+    with pytest.raises(ConfigError, match=r"the values of C .* list of numbers"):
+        compare_family([("A", "B", A, B), ("A", "C", A, values)], margin=0.3)
+    with pytest.raises(ConfigError, match=r"the p-values .* list of numbers"):
+        holm(values)
+    with pytest.raises(ConfigError, match=r"the differences .* list of numbers"):
+        sign_flip_p(values)
+    with pytest.raises(ConfigError, match=r"the hits of B .* list of true and false"):
+        mcnemar([True, False], values)
+
+
+@pytest.mark.parametrize("kind", [tuple, np.array, np.float32, pd.Series, torch.tensor,
+                                  lambda values: [np.float64(value) for value in values]])
+def test_numbers_may_come_as_any_kind_of_list(kind):
+    found = compare_paired(kind(A), kind(B), margin=0.3)
+    assert found.mean == pytest.approx(compare_paired(A, B, margin=0.3).mean, abs=1e-5)
+
+
+@pytest.mark.parametrize("value", ["0.1", None, [0.1]])
+def test_settings_that_are_no_numbers_are_named(value):
+    for name in ("margin", "alpha"):
+        with pytest.raises(ConfigError, match=f"{name} .* must be"):
+            compare_paired(A, B, **{"margin": 0.3, name: value})
+    usual = {"power": 0.8, "difference": 0.3, "sd": 0.5, "alpha": 0.05, "most": 100}
+    for name in usual:
+        with pytest.raises(ConfigError, match=f"{name} .* must be"):
+            pairs_for(**{**usual, name: value})
+
+
+@pytest.mark.parametrize("pairs", [[("A", "B", A)], ["AB"], [None], None])
+def test_a_family_that_is_no_list_of_comparisons_says_what_one_is(pairs):
+    with pytest.raises(ConfigError, match="name, name, values, values"):
+        compare_family(pairs, margin=0.3)
 
 
 @pytest.mark.parametrize(("options", "says"), [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 
 import pytest
 import torch
@@ -68,6 +69,51 @@ def test_the_threshold_is_the_released_one(share, first, second, kernel, seed, c
     if not coarse:
         total = sum(len(part) for part in expected)
         assert sum(map(sum, expected)) == total - int(total * share) - 1
+
+
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.9])
+def test_on_a_network_with_zeros_the_rule_is_that_of_the_lottery_script(share):
+    model = Pair(8, 6)
+    weights = [layer.weight for layer in (model.one, model.two)]
+    with torch.no_grad():
+        for weight in weights:
+            weight[torch.rand_like(weight) < 0.5] = 0
+    plan = WeightLevel(share).fit(model, task())
+    together = sorted(abs(w) for weight in weights for w in weight.flatten().tolist())
+    living = sum(w != 0 for w in together)
+    threshold = together[len(together) - living + int(living * share)]
+    expected = [[abs(w) > threshold for w in weight.flatten().tolist()] for weight in weights]
+    assert [mask.flatten().tolist() for mask in plan.masks.values()] == expected
+    by_the_other_script = sum(map(sum, by_the_released_rule(weights, share)))
+    assert sum(map(sum, expected)) < by_the_other_script <= living
+    if share == 0.2:
+        assert by_the_other_script == living, "which counts zeros, and finds enough of them"
+
+
+def emptied_by(second: float, build=Pair) -> nn.Module:
+    """A network whose second convolution has weights so much smaller than the first's."""
+    model = build()
+    with torch.no_grad():
+        model.one.weight.uniform_(1, 2)
+        model.two.weight.uniform_(second, 2 * second)
+    return model
+
+
+@pytest.mark.parametrize("make", [
+    lambda: WeightLevel(0.5), lambda: WeightLevel("params:0.5"),
+    lambda: rl.make_pruner("lottery", 0.5)])
+def test_a_layer_that_loses_all_its_weights_is_named_with_the_share(make):
+    model = emptied_by(1e-3)
+    with pytest.warns(UserWarning, match=r"removes [456]\d\.\d% .* all of two: .* ask for less"):
+        plan = make().fit(model, task())
+    assert plan.densities["two.weight"] == 0
+    same = plan.apply(model).eval()
+    one, other = torch.randn(2, 1, 2, 6, 6)
+    assert torch.equal(same(one), same(other)), "the same answer for every image"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        make().fit(emptied_by(1.0), task())
+        assert 0 < plan.uniform(model).densities["two.weight"] < 1
 
 
 def test_only_convolution_weights_are_masked(model, plan):

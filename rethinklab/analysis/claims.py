@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from rethinklab.analysis.paired_tests import Floats, TTests
+from rethinklab.analysis.paired_tests import Floats, TTests, as_numbers
 from rethinklab.errors import ConfigError
 from rethinklab.values import number
 
@@ -18,9 +18,10 @@ def holm(p_values: Sequence[float] | Floats) -> list[float]:
     """p-values adjusted so that a family of tests errs with at most the probability of one.
 
     A NaN, of a test that could not be made, stays NaN and counts towards the family. Raises
-    ConfigError for a value outside 0 to 1. Source: Holm (Scand. J. Stat. 1979).
+    ConfigError for a value outside 0 to 1, and for what is no number.
+    Source: Holm (Scand. J. Stat. 1979).
     """
-    values = np.asarray(p_values, dtype=float)
+    values = as_numbers(p_values, "the p-values")
     for value in values[(values < 0) | (values > 1)]:
         raise ConfigError(f"p-value {value:g} must lie between 0 and 1.")
     return [float(value) for value in _holm(values)]

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rethinklab.analysis.claims import check_level
-from rethinklab.analysis.paired_tests import ALPHA
+from rethinklab.analysis.paired_tests import ALPHA, are_numbers, as_array
 from rethinklab.errors import ConfigError
 
 OFF_THE_ESTIMATE = 1e-9  # of a proportion; a limit lies further out
@@ -110,8 +110,8 @@ def _upper_limit(only_a: int, only_b: int, n: int, alpha: float) -> float:
 
 
 def _as_booleans(values: Any, name: str) -> NDArray[np.bool_]:
-    array = np.asarray(values)
-    if array.ndim != 1 or not np.isin(array, (0, 1)).all():
+    array = as_array(values)
+    if not are_numbers(array) or not np.isin(array, (0, 1)).all():
         raise ConfigError(f"the hits of {name} (shape {array.shape}, type {array.dtype}) must be a "
                           "list of true and false, one for each image; compare predictions with "
                           "labels first.")

@@ -9,12 +9,43 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from rethinklab.errors import ConfigError
+
 Floats = NDArray[np.float64]
 
 ALPHA = 0.05
 MOST_EXACT_PAIRS = 16
 RESAMPLES = 100_000
+LONGEST = 60  # characters of a value in an error
 ROUNDING = 1e-12  # differences that spread less than this are alike but for rounding
+
+
+def as_array(values: Any) -> NDArray[Any]:
+    """`values` as numpy has them; of no dimension where it cannot (a ragged list, say)."""
+    try:
+        return np.asarray(values)
+    except (TypeError, ValueError, RuntimeError):  # the others: a tensor that is not on the CPU
+        return np.asarray(None)
+
+
+def are_numbers(array: NDArray[Any]) -> bool:
+    """Whether an array is a flat list of numbers, or of true and false."""
+    return array.ndim == 1 and array.dtype.kind in "biuf"
+
+
+def as_numbers(values: Any, what: str) -> Floats:
+    """`values` as an array (n,). Raises ConfigError, naming `what`, for text, gaps (None), lists
+    within lists and what else is no flat list of numbers."""
+    array = as_array(values)
+    if not are_numbers(array):
+        raise ConfigError(f"{what} {_shortly(values)} must be a list of numbers; convert text, and "
+                          "leave out what is missing.")
+    return array.astype(float)
+
+
+def _shortly(value: Any) -> str:
+    text = " ".join(repr(value).split())
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
 
 
 class TTests(NamedTuple):
@@ -61,7 +92,7 @@ def sign_flip_p(differences: Sequence[float] | Floats) -> float:
     differences only that under no difference each is as likely as its negative.
     Source: Fisher (The Design of Experiments, 1935, section 21).
     """
-    values = np.asarray(differences, dtype=float)
+    values = as_numbers(differences, "the differences")
     far = abs(values.sum()) - ROUNDING * np.abs(values).sum()
     if len(values) <= MOST_EXACT_PAIRS:
         sums = np.zeros(1)

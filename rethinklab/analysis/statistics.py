@@ -16,6 +16,7 @@ from rethinklab.analysis.paired_tests import (
     MOST_EXACT_PAIRS,
     Floats,
     TTests,
+    as_numbers,
     pairs_needed,
     sign_flip_p,
     t_tests,
@@ -86,8 +87,8 @@ def compare_paired(a: Sequence[float], b: Sequence[float], *, margin: float,
     nothing. "non-inferiority": that a is not worse by the margin is claimed where the one-sided t
     test has p < alpha. With one pair, or differences that are all alike, no spread can be
     estimated and nothing is claimed. For several comparisons in one study use `compare_family`.
-    Raises ConfigError for samples of unequal length, no pair, values that are not finite, a
-    margin not above 0, an alpha outside 0 to 0.5, or an unknown claim.
+    Raises ConfigError for samples of unequal length, no pair, values that are no numbers or
+    not finite, a margin not above 0, an alpha outside 0 to 0.5, or an unknown claim.
     """
     return compare_family([(*names, a, b)], margin=margin, alpha=alpha, claim=claim)[0]
 
@@ -105,9 +106,10 @@ def compare_family(pairs: Sequence[tuple[str, str, Sequence[float], Sequence[flo
     if claim not in CLAIMS:
         raise unknown_name("claim", claim, CLAIMS)
     alpha, margin = check_level(alpha), check_margin(margin)
-    if len(pairs) == 0:
-        raise ConfigError("a family of comparisons needs at least one; pass (name, name, values, "
-                          "values) for each.")
+    if not isinstance(pairs, Sequence) or not pairs or not all(
+            isinstance(pair, Sequence) and len(pair) == 4 for pair in pairs):
+        raise ConfigError("a family of comparisons needs at least one; pass a list with (name, "
+                          "name, values, values) for each.")
     differences = list(starmap(_differences, pairs))
     tests = TTests(*map(np.stack, zip(*(t_tests(d, margin) for d in differences), strict=True)))
     adjusted = adjust(tests)
@@ -118,10 +120,12 @@ def compare_family(pairs: Sequence[tuple[str, str, Sequence[float], Sequence[flo
 
 
 def _differences(a: str, b: str, values_a: Sequence[float], values_b: Sequence[float]) -> Floats:
-    if len(values_a) != len(values_b) or len(values_a) == 0:
-        raise ConfigError(f"a paired comparison needs as many values of {a} ({len(values_a)}) as "
-                          f"of {b} ({len(values_b)}), and at least one pair.")
-    differences = np.asarray(values_a, dtype=float) - np.asarray(values_b, dtype=float)
+    first = as_numbers(values_a, f"the values of {a}")
+    second = as_numbers(values_b, f"the values of {b}")
+    if len(first) != len(second) or len(first) == 0:
+        raise ConfigError(f"a paired comparison needs as many values of {a} ({len(first)}) as "
+                          f"of {b} ({len(second)}), and at least one pair.")
+    differences = first - second
     if not np.isfinite(differences).all():
         raise ConfigError(f"the values of {a} and {b} are not all finite numbers.")
     return differences

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rethinklab.data.cifar import load_cifar10, load_cifar100
+from rethinklab.data.cifar import OWN, load_cifar10, load_cifar100
 from rethinklab.data.digits import load as load_digits
 from rethinklab.data.folder import load as load_folder
 from rethinklab.data.imagenet import load as load_imagenet
@@ -16,7 +16,7 @@ from rethinklab.errors import ConfigError, unknown_name
 from rethinklab.values import plain, whole
 
 __all__ = ["DATASETS", "AnyData", "ImageData", "Images", "StreamedData", "check_dataset",
-           "load_data"]
+           "check_normalise", "load_data"]
 
 # Any: to its user a streamed task is like one in memory, and few need to know which it is
 DATASETS: dict[str, tuple[Callable[..., Any], str]] = {
@@ -27,6 +27,7 @@ DATASETS: dict[str, tuple[Callable[..., Any], str]] = {
     "imagenet": (load_imagenet, "imagenet:PATH, a tree with train and val, streamed from disk"),
 }
 WITH_PATH = ("folder", "imagenet")
+NORMALISE = ("own",)
 
 
 def check_dataset(name: str) -> str:
@@ -44,9 +45,20 @@ def check_dataset(name: str) -> str:
     return name
 
 
+def check_normalise(normalise: str | None, dataset: str) -> None:
+    """Raises ConfigError unless images of `dataset` can be normalised so."""
+    if normalise is None:
+        return
+    if normalise not in NORMALISE:
+        raise unknown_name("way to normalise", normalise, NORMALISE)
+    if dataset not in OWN:
+        raise ConfigError(f"normalise {normalise!r} applies to {' and '.join(OWN)}; {dataset} has "
+                          "one mean and standard deviation only, so leave it out.")
+
+
 def load_data(name: str, *, root: str | Path | None = None, size: int | None = None,
               seed: int = 0, hold_out: float | None = None,
-              images: int | None = None) -> ImageData:
+              images: int | None = None, normalise: str | None = None) -> ImageData:
     """Load a classification task as uint8 tensors; "imagenet:PATH" gives a `StreamedData`, which
     offers the same to training, testing and pruning and leaves the images in their files.
 
@@ -54,18 +66,21 @@ def load_data(name: str, *, root: str | Path | None = None, size: int | None = N
     lies or is downloaded to (else $RETHINKLAB_DATA, else ~/.cache/rethinklab/data). size: side in
     pixels, for a folder or imagenet. seed: of the split of a folder that has no test part.
     hold_out: this share of the training images takes the place of the test images. images: at
-    most so many training and so many test images, a random part of each.
+    most so many training and so many test images, a random part of each. normalise: "own" for
+    CIFAR by the mean and standard deviation of its own training images, as the study's code for
+    soft filter pruning does, in place of the constants of its other scripts.
     Raises ConfigError for an unknown name, DataError where images are missing or unreadable.
     """
     kind, _, path = check_dataset(name).partition(":")
     loader = DATASETS[kind][0]
+    check_normalise(normalise, name)
     if kind in WITH_PATH:
         data = loader(path, size=size, seed=seed)
     elif size is not None:
         raise ConfigError(f"size applies to folders and imagenet; {kind} images have a size of "
                           "their own.")
     else:
-        data = loader(root=root)
+        data = loader(root=root, normalise=normalise)
     images = None if images is None else whole("images", images, 1)
     if images is not None and images < max(len(data.train), len(data.test)):
         data = data.subset(*(images if images < len(part) else None

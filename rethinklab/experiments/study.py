@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any
 
-from rethinklab.data import ImageData, check_dataset, load_data
+from rethinklab.data import ImageData, check_dataset, check_normalise, load_data
 from rethinklab.errors import ConfigError, unknown_name
 from rethinklab.experiments.scales import Scale, find_scale
 from rethinklab.experiments.stages import published_start
@@ -50,6 +50,7 @@ class Study:
     those that are to have another than their rule gives. pruned_model: a registered network that
     stands for the pruned one, as it was published; it is trained from scratch, and method and
     target only say where it is from. preset: the row of the paper that the study repeats, if any.
+    normalise: "own" for CIFAR by its own mean and standard deviation, as `load_data` takes it.
     Raises ConfigError or PlanError for a name or value that cannot be used.
     """
 
@@ -73,11 +74,13 @@ class Study:
     lrs: Mapping[str, float] = field(default_factory=dict)
     pruned_model: str | None = None
     preset: str = ""
+    normalise: str | None = None
 
     def __post_init__(self) -> None:
         settle(self, **{name: plain(getattr(self, name)) for name in (
             "target", "size", "hold_out", "model_options", "method_options")})
         check_dataset(self.dataset)
+        check_normalise(self.normalise, self.dataset)
         defaults = self.scale_defaults
         model, target, options, acting = self._settle_method(defaults)
         regimes = acting.regimes if self.regimes is None else self.regimes
@@ -206,7 +209,7 @@ class Study:
         """All that makes it another study: younger fields only where they are used, so that a
         name given before they existed stays what it was."""
         content = asdict(self)
-        for name in ("hold_out", "images", "lrs", "preset", "pruned_model"):
+        for name in ("hold_out", "images", "lrs", "preset", "pruned_model", "normalise"):
             if not content[name]:
                 content.pop(name)
         return {**content, "recipe": self.large_recipe.identity()}
@@ -220,7 +223,8 @@ class Study:
         """The arguments of `load_data`."""
         return {"name": self.dataset, "root": self.root, "size": self.size,
                 **({"hold_out": self.hold_out} if self.hold_out else {}),
-                **({"images": self.images} if self.images else {})}
+                **({"images": self.images} if self.images else {}),
+                **({"normalise": self.normalise} if self.normalise else {})}
 
     def trials(self, data: ImageData) -> list[Trial]:
         """All cells: for each seed the unpruned network, then each regime."""

@@ -189,8 +189,13 @@ class ChannelPruner(Pruner):
 
 
 def highest(scores: Tensor, count: int, name: str) -> tuple[int, ...]:
-    """Indices of the `count` highest scores, ascending; of equals the later ones, as the released
-    code sorts. Raises PlanError for scores that are not finite."""
+    """Indices of the `count` highest scores, ascending; of equals the later ones.
+
+    That is the order of a stable sort, of which the last are taken. The released code takes the
+    last of numpy's argsort, whose default is not stable: which of equals it keeps is not
+    specified, and depends on numpy's version and the processor. Raises PlanError for scores that
+    are not finite.
+    """
     scores = scores.detach().cpu()
     if not torch.isfinite(scores).all():
         raise PlanError(f"the scores of {name} are not all finite numbers; the network may "

@@ -10,13 +10,14 @@ order, N output channels, m samples. Sums of products are float64.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from rethinklab.pruners.lasso import check_optimal, lasso_knots
 
 CONDITION = 1e-9  # share of a feature, or of the largest eigenvalue, that is taken for rounding
 SCARCE = 1e-2  # the same where samples are fewer than unknowns
@@ -223,8 +224,9 @@ def lasso_selection(gram: Tensor, cross: Tensor, samples: int, keep: int) -> lis
 
     gram: (C, C), Z^T Z. cross: (C,), Z^T y. samples: length of y. They minimise
     1/(2 samples) ||y - Z beta||^2 + lambda ||beta||_1 at the least lambda down to which no more
-    than `keep` coefficients are other than zero (exact, on the LARS path). Where these are fewer,
-    the ones that the path would admit next make up the number, those without energy last.
+    than `keep` coefficients are other than zero, counted at the knots of the path (`lasso_point`).
+    Where these are fewer, the ones that the path would admit next make up the number, those
+    without energy last. Raises PlanError as `lasso_point`.
     Source: He et al. (ICCV 2017), section 3.1, step (i).
     """
     if keep >= len(gram):
@@ -242,28 +244,17 @@ def lasso_point(gram: Tensor, cross: Tensor, samples: int,
                 keep: int) -> tuple[float, np.ndarray]:
     """(lambda, beta (C,)) of the last knot of the LASSO path with at most `keep` coefficients.
 
-    A knot is where a coefficient enters or leaves. The path starts where all are zero.
+    A knot is where a coefficient enters or leaves. The path starts where all are zero. The
+    solution meets the conditions of optimality to 1e-6 of the largest product, also where channels
+    are equal, silent or sums of others; of equal ones one alone is used. Raises PlanError
+    where rounding stands in the way.
     """
-    from sklearn.linear_model import lars_path_gram
-
-    size = len(gram)
-    live = np.flatnonzero(gram.diagonal().cpu().numpy() > 0)
-    table = np.ascontiguousarray(gram.cpu().numpy()[np.ix_(live, live)])
-    products = cross.cpu().numpy()[live]
-    beta = np.zeros(size)
-    if not products.any():  # also where no channel is live
-        return 0.0, beta
-    knots = keep + 1
-    while True:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of dependent channels, which it leaves out
-            alphas, _, path = lars_path_gram(Xy=products, Gram=table, n_samples=samples,
-                                             max_iter=knots, method="lasso")
-        used = np.count_nonzero(path, axis=0)
-        over = np.flatnonzero(used > keep)
-        if len(over) or len(alphas) <= knots:  # it outgrew the limit, or there is no more path
+    table, products = gram.cpu().numpy(), cross.cpu().numpy()
+    last = (float(np.abs(products).max(initial=0.0)), np.zeros(len(products)))
+    for knot in lasso_knots(table, products):
+        if np.count_nonzero(knot[1]) > keep:
             break
-        knots *= 2
-    last = int(over[0]) - 1 if len(over) else len(alphas) - 1
-    beta[live] = path[:, last]
-    return float(alphas[last]), beta
+        last = knot
+    pull, beta = last
+    check_optimal(table, products, pull, beta)
+    return pull / samples, beta

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -276,7 +277,9 @@ def make_plan(model: nn.Module, method: str, target: Any, input_shape: tuple[int
               weights: Mapping[str, Tensor] | None = None, rewind: int = 0) -> Plan:
     """A plan that has been carried out once on `model`, with the costs before and after.
 
-    The arguments are the fields of `Plan`. Raises PlanError where the model cannot honour it.
+    The arguments are the fields of `Plan`. Raises PlanError where the model cannot honour it, and
+    warns of layers that masks leave no weight: a network without branches then says the same of
+    every image, while a residual one goes on, and the released code prunes either in silence.
     """
     def on_cpu(values: Mapping[str, Tensor] | None) -> Tensors:
         return Tensors({name: value.detach().cpu() for name, value in (values or {}).items()})
@@ -287,10 +290,24 @@ def make_plan(model: nn.Module, method: str, target: Any, input_shape: tuple[int
                 read={name: tuple(kept) for name, kept in (read or {}).items()},
                 branches=tuple(branches), masks=on_cpu(masks), weights=on_cpu(weights),
                 rewind=rewind)
+    _warn_of_emptied(plan)
     count = "nonzero" if plan.masks else "dense"
     before = profile(model, input_shape, latency=False)
     after = profile(plan.apply(model), input_shape, count=count, latency=False)
     return Plan(**{**plan.__dict__, "before": before, "after": after})
+
+
+def _warn_of_emptied(plan: Plan) -> None:
+    layers = {name: mask for name, mask in plan.masks.items() if mask.ndim > 1}
+    emptied = [name.removesuffix(".weight") for name, mask in layers.items() if not mask.any()]
+    if emptied:
+        total = sum(mask.numel() for mask in layers.values())
+        gone = 1 - sum(int(mask.sum()) for mask in layers.values()) / total
+        warnings.warn(
+            f"{plan.method}, target {plan.target}, removes {gone:.1%} of the weights, and all of "
+            f"{', '.join(emptied)}: nothing of the image passes through "
+            f"{'this layer' if len(emptied) == 1 else 'these layers'} any more; ask for less, or "
+            "for plan.uniform(model), which thins all layers alike.", stacklevel=4)
 
 
 def describe(plan: Plan) -> str:

@@ -27,7 +27,10 @@ class WeightLevel(Pruner):
     Linear layers, normalisations and biases stay. What goes is held at zero while the network
     trains on. Source: section 4.3 of Liu et al. (ICLR 2019) and its released code, whose rule is
     followed to the weight: one threshold at place int(share * number) of the sorted magnitudes,
-    and what is not above it goes. Weights that are zero already do not count.
+    and what is not above it goes. On a network that holds zeros already the rule is that of the
+    released script for lottery tickets, a share of the weights that are not zero; the script for
+    weight-level pruning counts zeros as well, so that a share below theirs removes nothing. A
+    layer that loses all its weights is warned of (`make_plan`).
     """
 
     name: ClassVar[str] = "weight-level"
@@ -70,7 +73,8 @@ def magnitude_masks(weights: Mapping[str, Tensor], share: float) -> dict[str, Te
     """Masks that remove `share` of the weights that are not zero yet, the smallest first.
 
     Of T weights of which Z are not zero, the threshold is the magnitude at place
-    T - Z + int(Z * share) in ascending order, and only what is above it stays.
+    T - Z + int(Z * share) in ascending order, and only what is above it stays. Source: the released
+    script for lottery tickets; without zeros (Z = T), that for weight-level pruning too.
     """
     together = torch.cat([weight.abs().flatten() for weight in weights.values()])
     living = int(torch.count_nonzero(together))

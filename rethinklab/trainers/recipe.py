@@ -33,6 +33,12 @@ class Recipe:
     never within one. counted_epochs: what Scratch-B counts the large network's training as, where
     that is not `epochs` (the study counts 400 for soft filter pruning from a trained network).
     Source: Liu et al. (ICLR 2019), section 4, and its released code (momentum without Nesterov).
+    Milestones are those of its script for Scratch-B; the others do not truncate milestone *
+    epochs, and so lose a decay that falls within an epoch. Runs of one and two epochs differ from
+    that script, in which both decays fall on the same epoch and count once, of a single epoch on
+    epoch 0, so that it is trained at a tenth of lr throughout. Here every run begins at lr, and
+    decays that meet all count, as in torch's MultiStepLR: fine-tuning, which takes over the last
+    rate, then has lr / 100 after two epochs as after any longer run.
     Raises ConfigError for a value out of range.
     """
 

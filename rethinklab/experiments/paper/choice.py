@@ -66,6 +66,8 @@ def preset(name: str, scale: str = "paper", data: str | None = None) -> dict[str
         "dataset": _dataset(row, scale, data), "model": row.model, "method": row.method,
         "target": row.target, "regimes": list(row.regimes), "recipe": row.recipe,
         "model_options": dict(row.model_options), "scale": scale, "preset": name}
+    if row.normalise and settings["dataset"].startswith("cifar"):  # a stand-in has its own
+        settings["normalise"] = row.normalise
     if row.pruned_model:
         settings["pruned_model"] = row.pruned_model
     if chosen is not SCALES["paper"]:

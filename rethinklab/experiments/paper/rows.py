@@ -22,7 +22,7 @@ class Preset:
     as `Study` takes them. recipe: of the large network, as published. ratio: of FLOPs, large over
     pruned, where the target settles it; None where it follows from training. length: of the
     schedule, in standard ones. meaning: the row in words. note: which variant it is, and what is
-    not as in the paper."""
+    not as in the paper. normalise: the row's own images, as `Study` takes it."""
 
     name: str
     table: str
@@ -39,6 +39,7 @@ class Preset:
     ratio: float | None = None
     length: float = 1.0
     note: str = ""
+    normalise: str | None = None
 
 
 CIFAR = Recipe()
@@ -220,8 +221,10 @@ def soft_rows() -> Iterator[Preset]:
                     f"CIFAR-10" + (", from a trained network" if pretrained else ""),
                     options={"pretrained": True} if pretrained else {},
                     model_options={"shortcut": "stride"}, ratio=ratio,
-                    note="shortcuts of stride 2; Scratch-B counts 400 epochs of the large network "
-                         "and stretches milestones of 200, as the released code does")
+                    normalise="own",
+                    note="shortcuts of stride 2; images normalised by their own mean and "
+                         "deviation; Scratch-B counts 400 epochs of the large network and "
+                         "stretches milestones of 200, as the released code does")
 
 
 ROUNDS = (3, 7, 14)  # 20% each: about half, four fifths and 95% of the weights are gone
