@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from rethinklab.errors import ConfigError
 from rethinklab.models.initialise import draw_weights, gamma_of
+from rethinklab.models.pooling import GlobalAvgPool2d
 from rethinklab.models.widths import scale
 
 GROWTH = 12
@@ -103,7 +104,7 @@ class DenseNet(nn.Module):
             self.blocks.append(block)
         self.bn = nn.BatchNorm2d(channels)
         self.relu = nn.ReLU(inplace=True)
-        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.pool = GlobalAvgPool2d()
         self.fc = nn.Linear(channels, num_classes)
         self.initialise()
 
