@@ -46,8 +46,8 @@ class Run:
 
 @dataclass(frozen=True)
 class ForwardPass:
-    """macs: multiply-adds of all of it. runs: of the layers that have no others inside, and of all
-    convolutions and linear layers, in order."""
+    """macs: multiply-adds of all of it, but not of parametrisations that make weights. runs: of the
+    layers that have no others inside, and of all convolutions and linear layers, in order."""
 
     macs: int
     runs: list[Run]
@@ -75,7 +75,7 @@ def run_once(model: nn.Module, images: Tensor) -> ForwardPass:
         macs = (counter.get_total_flops() - started[module].pop()) // 2
         counted[module] = counted.get(module, 0) + macs
         given = next(_tensors(args, kwargs), None)
-        if given is None or not isinstance(output, Tensor) or not _counts_alone(module):
+        if given is None or not isinstance(output, Tensor) or not _is_layer(module):
             return
         uses = _uses(module, given.shape, output.shape)
         runs.append(Run(module, given.shape, output.shape,
@@ -83,7 +83,8 @@ def run_once(model: nn.Module, images: Tensor) -> ForwardPass:
         if isinstance(module, CHANNELWISE):
             watch.made(output, runs[-1])
 
-    seen = [m for m in model.modules() if _counts_alone(m) or _matrices(m)]
+    makers = [m for m in model.modules() if isinstance(m, ParametrizationList)]
+    seen = [*makers, *[m for m in model.modules() if _is_layer(m) or _matrices(m)]]
     hooks = [m.register_forward_pre_hook(before) for m in seen]
     hooks += [m.register_forward_hook(after, with_kwargs=True) for m in seen]
     try:
@@ -93,11 +94,14 @@ def run_once(model: nn.Module, images: Tensor) -> ForwardPass:
         for hook in hooks:
             hook.remove()
     _warn(model, watch, counted)
-    return ForwardPass(counter.get_total_flops() // 2, runs)
+    making = sum(counted.get(maker, 0) for maker in makers)  # weights, whatever the image
+    return ForwardPass(counter.get_total_flops() // 2 - making, runs)
 
 
-def _counts_alone(module: nn.Module) -> bool:
-    """Whether a module is a layer of its own, with no others inside that count for it."""
+def _is_layer(module: nn.Module) -> bool:
+    """Whether a module has no others inside that count for it."""
+    if isinstance(module, ParametrizationList):
+        return False
     inside = [name for name, _ in module.named_children() if name != "parametrizations"]
     return not inside or isinstance(module, (nn.modules.conv._ConvNd, nn.Linear))
 
