@@ -108,28 +108,26 @@ def meet_budget(model: nn.Module, input_shape: Shape, budget: Budget,
     """Channels to keep of each layer so that `budget` is met by one ratio for all, to the nearest
     channel: below that ratio's step, layers give up their next channel one after the other.
 
-    Where multiply-adds are done outside convolution and linear layers, which may follow the widths
-    too, what was chosen is cut and counted, and chosen anew where it misses. Raises PlanError
-    where the budget is out of reach.
+    What was chosen is cut and counted. Where it costs other than foreseen, as where attention or
+    a layer over positions follows the widths too, what widths save is scaled by what they did
+    save, and chosen anew. Raises PlanError where the budget is out of reach.
     """
     cost = CostModel(model, input_shape, layers)
     full = cost({})[budget.kind]
-    goal, unforeseen = budget.share * full, 0
+    scale = 1.0
 
-    def price(kept: Mapping[str, int]) -> int:
-        return cost(kept)[budget.kind] + unforeseen
+    def price(kept: Mapping[str, int]) -> float:
+        return full - scale * (full - cost(kept)[budget.kind])
 
-    for _ in range(TRIES if cost.elsewhere else 1):
-        best = nearest_even(layers, price, goal)
-        if not cost.elsewhere:
-            break
+    for _ in range(TRIES):
+        best = nearest_even(layers, price, budget.share * full)
+        foreseen = price(best)
         keep = {name: tuple(range(count)) for name, count in best.items()}
-        missed = cost_of(remove_channels(model, keep, input_shape), input_shape)[budget.kind] \
-            - price(best)
-        unforeseen += missed
-        if abs(missed) <= TOLERANCE / 10 * goal:
+        got = cost_of(remove_channels(model, keep, input_shape), input_shape)[budget.kind]
+        if foreseen == full or abs(got - foreseen) <= TOLERANCE / 10 * budget.share * full:
             break
-    check_reached(budget, price(best), full)
+        scale *= (full - got) / (full - foreseen)
+    check_reached(budget, got, full)
     return best
 
 
@@ -139,7 +137,7 @@ def cost_of(model: nn.Module, input_shape: Shape) -> dict[str, int]:
             "macs": forward_pass(model, input_shape).macs}
 
 
-def nearest_even(layers: Mapping[str, int], price: Callable[[Mapping[str, int]], int],
+def nearest_even(layers: Mapping[str, int], price: Callable[[Mapping[str, int]], float],
                  goal: float) -> dict[str, int]:
     """Channels to keep of each layer by one ratio for all, at a price nearest to `goal`, to the
     nearest channel: below that ratio's step, layers give up their next channel one after the
