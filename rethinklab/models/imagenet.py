@@ -19,7 +19,6 @@ from torchvision.models.vgg import cfgs
 
 from rethinklab.errors import ConfigError, unknown_name
 from rethinklab.models.initialise import draw_weights
-from rethinklab.models.pooling import GlobalAvgPool2d
 from rethinklab.models.selection import SelectConv2d
 from rethinklab.models.vgg import POOL, convolutions, last_width
 from rethinklab.models.widths import explicit, scale
@@ -74,7 +73,7 @@ class ResNet(TorchvisionResNet):
                 stage.append(made)
                 channels = out
             self.add_module(f"layer{number}", stage)
-        self.avgpool = GlobalAvgPool2d()
+        self.avgpool = nn.AdaptiveAvgPool2d((1, 1))
         self.fc = nn.Linear(channels, num_classes)
         self.initialise()
 
