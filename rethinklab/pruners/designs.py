@@ -71,7 +71,6 @@ def uniform(plan: Plan, model: nn.Module, at: str = "params", choose: str = "ran
     even = _planned(plan, model, "uniform", largest_filters(model, counts),
                     {name: _drawn(name, count, readers[name], seed)
                      for name, count in read.items()}, {})
-    assert even.after is not None
     got = getattr(even.after, at)
     if abs(got - goal) > MOST_OFF * goal:
         raise PlanError(f"one share for all layers comes to {got:,} {at} at the nearest, and "
