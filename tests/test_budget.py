@@ -12,6 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_networks import scramble_statistics
 from test_surgery import ConcatAndResidual
+from torch import nn
+from torch.nn import functional as F
 
 import rethinklab as rl
 from rethinklab.errors import PlanError
@@ -20,7 +22,53 @@ from rethinklab.pruners.budget import CostModel, last_above, parse_budget
 from rethinklab.pruners.probe import survey
 from rethinklab.pruners.surgery import remove_channels
 
+
+def block(inputs, outputs, **options):
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 3, padding=1, **options),
+                         nn.BatchNorm2d(outputs), nn.ReLU())
+
+
+class Unusual(nn.Module):
+    """A convolution that runs twice, a transposed and a depthwise transposed one, one in one
+    dimension, and attention over positions, all after layers that can lose channels."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.twice = block(3, 16), nn.Conv2d(16, 16, 3, padding=1)
+        self.third = block(16, 24)
+        self.up = nn.ConvTranspose2d(24, 12, 2, 2)
+        self.fourth = block(12, 20)
+        self.spread = nn.ConvTranspose2d(20, 20, 2, 2, groups=20)
+        self.fifth = block(20, 12, stride=4)
+        self.line = nn.Conv1d(12, 16, 3, padding=1)
+        self.tokens, self.places = nn.Conv1d(16, 8, 1), nn.Parameter(torch.randn(1, 8, 1))
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+        self.head = nn.Linear(8, 10)
+
+    def forward(self, x):
+        x = F.relu(self.twice(F.max_pool2d(F.relu(self.twice(self.first(x))), 2)))
+        x = self.fourth(self.up(F.max_pool2d(self.third(x), 2)))
+        x = self.fifth(F.relu(self.spread(F.max_pool2d(x, 2)))).flatten(2)
+        x = (self.tokens(F.relu(self.line(x))) + self.places).transpose(1, 2)
+        return self.head(self.attention(x, x, x, need_weights=False)[0].mean(1))
+
+
+class Mixing(nn.Module):
+    """Products over positions, done by a function, which follow the width of a convolution."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = block(3, 32, stride=2), block(32, 48)
+        self.head = nn.Linear(48, 10)
+        self.register_buffer("mix", torch.randn(64, 64).softmax(1))
+
+    def forward(self, x):
+        x = self.second(self.first(x)).flatten(2)
+        return self.head((x @ self.mix).mean(2))
+
+
 NETWORKS = {
+    "unusual": (Unusual, (3, 16, 16)),
     "vgg11": (lambda: rl.build_model("vgg11", width=0.125), (3, 32, 32)),
     "resnet20": (lambda: rl.build_model("resnet20", width=0.25), (3, 32, 32)),
     "densenet40": (lambda: rl.build_model("densenet40", width=0.25), (3, 32, 32)),
@@ -94,6 +142,47 @@ def test_budgets_are_met_within_two_per_cent(name, method, target, models, digit
         shares = [(len(kept), plan.widths[layer]) for layer, kept in plan.keep.items()]
         ratio = min(kept / width for kept, width in shares)
         assert all(abs(kept - ratio * width) <= 1.5 for kept, width in shares)
+
+
+@pytest.fixture(scope="module")
+def images():
+    draws = torch.Generator().manual_seed(0)
+    few = rl.Images(torch.randint(0, 256, (12, 3, 16, 16), dtype=torch.uint8, generator=draws),
+                    torch.arange(12) % 10)
+    return rl.ImageData("few", few, few, tuple("abcdefghij"), (0.5,) * 3, (0.25,) * 3)
+
+
+def macs(model, shape):
+    return rl.profile(model, shape, count="nonzero", latency=False).macs
+
+
+@pytest.mark.parametrize(("build", "method", "target"), [
+    (Unusual, "l1", "macs:0.7"), (Unusual, "random", "macs:0.7"), (Unusual, "l1", "params:0.7"),
+    (Unusual, "slimming", "macs:0.7"), (Unusual, "weight-level", "macs:0.7"),
+    (Unusual, "weight-level", "macs:0.5"), (Mixing, "l1", "macs:0.7"),
+    (Mixing, "l1", "macs:0.4"), (Mixing, "random", "macs:0.5")])
+def test_budgets_are_met_where_cost_is_not_in_plain_convolutions(build, method, target, images):
+    model = scramble_statistics(build())
+    budget = parse_budget(target)
+    plan = rl.make_pruner(method, target).fit(model, images)
+    cut, full = (rl.profile(network, (3, 16, 16), count="nonzero", latency=False)
+                 for network in (plan.apply(model), model))
+    left = getattr(cut, budget.kind) / getattr(full, budget.kind)
+    assert left == pytest.approx(budget.share, rel=0.02)
+    assert (plan.after.macs, plan.before.macs) == (cut.macs, full.macs)
+
+
+def test_a_budget_that_the_cut_network_misses_is_refused(images):
+    with pytest.raises(PlanError, match=r"budget of 0.7 of the macs is missed: .* has 0\.\d+"):
+        Slimming("macs:0.7", minimum=1).fit(scramble_statistics(Mixing()), images)
+
+
+def test_uniform_designs_count_each_run_of_a_layer(images):
+    model = scramble_statistics(Unusual())
+    plan = L1Norm(0.4).fit(model, images)
+    even = plan.uniform(model, at="macs")
+    cut = rl.profile(even.apply(model), (3, 16, 16), latency=False)
+    assert cut.macs == pytest.approx(plan.after.macs, rel=0.02)
 
 
 @pytest.mark.parametrize("name", ["vgg11", "preresnet20"])

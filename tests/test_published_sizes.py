@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 import rethinklab as rl
-from rethinklab.analysis.cost import evaluating, layer_flops, layer_macs
+from rethinklab.analysis.cost import forward_pass, layer_flops
 from rethinklab.models import imagenet
 from rethinklab.pruners.targets import PUBLISHED, kept_count
 
@@ -40,21 +40,26 @@ class Size:
 def measure(model: nn.Module, side: int) -> Size:
     """Sizes of `model` wherever it lives: on the meta device nothing is computed."""
     outputs: dict[nn.Module, torch.Size] = {}
-    totals = {"macs": 0, "flops": 0}
 
     def record(module, inputs, output):
-        totals["macs"] += layer_macs(module, output)
-        totals["flops"] += layer_flops(module, inputs[0], output)
         outputs[module] = output.shape
 
     hooks = [m.register_forward_hook(record) for m in model.modules() if not any(m.children())]
-    with evaluating(model) as device:
-        model(torch.zeros(1, 3, side, side, device=device))
+    found = forward_pass(model, (3, side, side))
     for hook in hooks:
         hook.remove()
+    by_hand = sum(weight_macs(module, shape) for module, shape in outputs.items())
+    assert found.macs == by_hand
     convs = sum(m.weight.numel() for m in model.modules() if isinstance(m, nn.Conv2d))
-    return Size(model, sum(p.numel() for p in model.parameters()), convs, **totals,
-                outputs=outputs)
+    return Size(model, sum(p.numel() for p in model.parameters()), convs, found.macs,
+                sum(layer_flops(run) for run in found.runs), outputs)
+
+
+def weight_macs(module: nn.Module, output: torch.Size) -> int:
+    """Multiply-adds of a convolution or linear layer: each weight at each output position."""
+    if isinstance(module, nn.Conv2d):
+        return module.weight.numel() * output[2] * output[3]
+    return module.weight.numel() if isinstance(module, nn.Linear) else 0
 
 
 def size(name: str, **options) -> Size:
@@ -259,7 +264,7 @@ def counted_by_li(name: str, options: dict) -> tuple[int, int]:
         projection = getattr(module, "kernel_size", None) == (1, 1)
         if isinstance(module, (nn.Conv2d, nn.Linear)) and not projection:
             weights += module.weight.numel()
-            macs += layer_macs(module, torch.empty(shape, device="meta"))
+            macs += weight_macs(module, shape)
     return weights, macs
 
 

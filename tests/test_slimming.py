@@ -13,6 +13,7 @@ from torch import nn
 
 import rethinklab as rl
 from rethinklab.errors import PlanError
+from rethinklab.models.preresnet import PreActBottleneck
 from rethinklab.models.selection import SelectConv2d, SelectLinear
 from rethinklab.pruners import Slimming
 from rethinklab.pruners.slimming import SparsityPenalty
@@ -277,3 +278,94 @@ def test_the_last_normalisation_before_the_readers_decides(digits):
         for part in (gone[4].weight, gone[4].bias):
             part[[0, 2, 4]] = 0
     assert torch.allclose(*outputs(gone, plan.apply(model)), atol=1e-5)
+
+
+def conv_flops(inputs, outputs, kernel, side):
+    return 2 * inputs * outputs * kernel**2 * side**2
+
+
+def last_flops(channels, read, side):
+    """Normalisation of all channels; then of those read ReLU, one pooling of the whole map, and
+    the linear layer for ten classes."""
+    return 2 * channels * side**2 + read * side**2 + read * side**2 + 2 * read * 10 + 10
+
+
+def preresnet_flops(depth, keep, read):
+    """By the order of the released code: normalise all channels, select, ReLU, convolve."""
+    total, channels, before = conv_flops(3, 16, 3, 32), 16, 32
+    for stage, (inner, side) in enumerate(((16, 32), (32, 16), (64, 8))):
+        for block in range((depth - 2) // 9):
+            name = f"stages.{stage}.{block}"
+            selected = len(read.get(f"{name}.conv1", range(channels)))
+            first = len(keep.get(f"{name}.conv1", range(inner)))
+            second = len(keep.get(f"{name}.conv2", range(inner)))
+            total += 2 * channels * before**2 + selected * before**2
+            total += conv_flops(selected, first, 1, before) + 3 * first * before**2
+            total += conv_flops(first, second, 3, side) + 3 * second * side**2
+            total += conv_flops(second, 4 * inner, 1, side)
+            if block == 0:
+                total += conv_flops(channels, 4 * inner, 1, side)
+            channels, before = 4 * inner, side
+    return total + last_flops(channels, len(read.get("fc", range(channels))), 8)
+
+
+def densenet_flops(keep, read):
+    """As `preresnet_flops`; the poolings between the blocks are functions and count nothing."""
+    total, channels = conv_flops(3, 24, 3, 32), 24
+    for block, side in enumerate((32, 16, 8)):
+        if block > 0:
+            selected = len(read.get(f"blocks.{2 * block - 1}.conv", range(channels)))
+            total += (2 * channels + selected) * (2 * side)**2
+            total += conv_flops(selected, channels, 1, 2 * side)
+        for layer in range(12):
+            selected = len(read.get(f"blocks.{2 * block}.{layer}.conv1", range(channels)))
+            total += (2 * channels + selected) * side**2 + conv_flops(selected, 12, 3, side)
+            channels += 12
+    assert not keep, "convolutions of this network keep all their outputs"
+    return total + last_flops(channels, len(read.get("fc", range(channels))), 8)
+
+
+FLOPS = {"preresnet20": lambda *cut: preresnet_flops(20, *cut),
+         "preresnet110": lambda *cut: preresnet_flops(110, *cut),
+         "preresnet164": lambda *cut: preresnet_flops(164, *cut), "densenet40": densenet_flops}
+DENSE = {"preresnet164": 504_759_306, "densenet40": 573_052_330}  # by the released counter
+
+
+@pytest.mark.parametrize("share", [0.2, 0.4, 0.6])
+@pytest.mark.parametrize("name", FLOPS)
+def test_flops_are_in_the_order_normalise_select_relu(name, share, digits):
+    model = scatter_scales(rl.build_model(name))
+    plan = Slimming(share, minimum=1).fit(model, digits)
+    assert plan.before.flops == FLOPS[name]({}, {}) == DENSE.get(name, plan.before.flops)
+    assert plan.after.flops == FLOPS[name](plan.keep, plan.read) < plan.before.flops
+
+
+class Reader(nn.Module):
+    """A normalised stream that two selections read, or a selection and, besides, all of it."""
+
+    def __init__(self, besides=False):
+        super().__init__()
+        self.bn, self.relu, self.pool = nn.BatchNorm2d(6), nn.ReLU(), nn.AvgPool2d(2)
+        self.one = SelectConv2d.from_conv(nn.Conv2d(6, 2, 1, bias=False), [0, 3])
+        self.two = SelectConv2d.from_conv(nn.Conv2d(6, 2, 1, bias=False), [3, 4, 5])
+        self.besides = besides
+
+    def forward(self, x):
+        active = self.pool(self.relu(self.bn(x.expand(1, 6, 4, 4))))
+        read = self.one(active) + self.two(active)
+        return torch.cat([read, active], 1) if self.besides else read
+
+
+@pytest.mark.parametrize("besides", [False, True])
+def test_a_channel_counts_when_anything_reads_it(besides):
+    read = 6 if besides else 4
+    flops = 2 * 6 * 16 + read * 16 + 4 * read * 4 + 2 * (2 + 3) * 2 * 4
+    assert rl.profile(Reader(besides), (1, 4, 4), latency=False).flops == flops
+
+
+@pytest.mark.parametrize(("activated", "read"), [(False, 3), (True, 8)])
+def test_a_projection_of_the_activated_stream_reads_all_of_it(activated, read):
+    block = PreActBottleneck(8, 2, stride=1, project=True, project_activated=activated)
+    block.conv1 = SelectConv2d.from_conv(block.conv1, [1, 2, 7])
+    flops = (2 * 8 + read + 2 * 3 * 2 + 3 * 2 + 2 * 2 * 2 * 9 + 3 * 2 + 2 * 2 * 8 + 2 * 8 * 8) * 16
+    assert rl.profile(block, (8, 4, 4), latency=False).flops == flops

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import prod
 from statistics import median
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import ParametrizationList
 
+from rethinklab.analysis.operations import ForwardPass, Run, run_once
 from rethinklab.errors import ConfigError
 from rethinklab.models.outputs import logits
+from rethinklab.models.pooling import GlobalAvgPool2d
 
 
 @dataclass(frozen=True)
 class Cost:
     """The cost of one forward pass on one image.
 
-    params: learnable values. nonzero_params: those that are not exactly zero. macs: multiply-adds
-    of convolutions and linear layers. flops: by the released code of Liu et al. (see
+    params: learnable values. nonzero_params: those that are not exactly zero, and not held at zero
+    by a mask of `torch.nn.utils.prune`. macs: multiply-adds of convolutions, linear layers,
+    attention, recurrent layers and matrix products. flops: by the released code of Liu et al. (see
     `layer_flops`). latency: median milliseconds of a forward pass over `latency_batch` images on
     `device`, None where it was not measured.
     """
@@ -50,31 +54,35 @@ def profile(model: nn.Module, input_shape: tuple[int, int, int], *, count: str =
     count: "dense" counts every weight of a convolution, as the study's CIFAR scripts for L1-norm
     and slimming do; "nonzero" only those that are not zero, as its weight-level, soft filter and
     ImageNet scripts do. latency: also time `batch` images (about a fifth of a second).
-    Operations outside modules (additions, functional pooling) count as zero, as they do there.
+
+    Multiply-adds are those of torch's FlopCounterMode, halved. FLOPs are by modules, as in the
+    released code; what multiplies and adds outside of convolution and linear modules (attention,
+    recurrent layers, functions) counts 2 each, any other function nothing (additions, functional
+    pooling). Warns of what cannot be counted, by name.
     Source: Liu et al. (ICLR 2019), released code of the FLOPs counters.
     """
     if count not in ("dense", "nonzero"):
         raise ConfigError(f"count {count!r} must be 'dense' or 'nonzero'.")
-    totals = {"macs": 0, "flops": 0}
-
-    def record(module: nn.Module, inputs: tuple[Tensor, ...], output: Any) -> None:
-        if isinstance(output, Tensor):
-            totals["macs"] += layer_macs(module, output, count == "nonzero")
-            totals["flops"] += layer_flops(module, inputs[0], output, count == "nonzero")
-
     with evaluating(model) as device:
-        hooks = [m.register_forward_hook(record) for m in model.modules() if not any(m.children())]
-        try:
-            model(torch.zeros(1, *input_shape, device=device))
-        finally:
-            for hook in hooks:
-                hook.remove()
-        images = torch.zeros(batch, *input_shape, device=device)
-        spent = _latency(model, images) if latency else None
-    values = list(model.parameters())
-    return Cost(sum(p.numel() for p in values),
-                sum(int(torch.count_nonzero(p)) for p in values), totals["macs"], totals["flops"],
-                spent, batch if latency else None, device.type)
+        found = forward_pass(model, input_shape)
+        layers = [run for run in found.runs if run.uses]
+        dense = {run.module: run.module.weight.numel() for run in layers}
+        weights = dense if count == "dense" else {
+            module: int(torch.count_nonzero(module.weight)) for module in dense}
+        nonzero = _nonzero_params(model)
+        spent = (_latency(model, torch.zeros(batch, *input_shape, device=device)) if latency
+                 else None)
+    elsewhere = found.macs - sum(run.uses * dense[run.module] for run in layers)
+    macs = elsewhere + sum(run.uses * weights[run.module] for run in layers)
+    flops = 2 * elsewhere + sum(layer_flops(run, weights.get(run.module)) for run in found.runs)
+    return Cost(sum(p.numel() for p in model.parameters()), nonzero, macs, flops, spent,
+                batch if latency else None, device.type)
+
+
+def forward_pass(model: nn.Module, input_shape: tuple[int, int, int]) -> ForwardPass:
+    """What `model` does with one black image of `input_shape` (C, H, W), in evaluation mode."""
+    with evaluating(model) as device:
+        return run_once(model, torch.zeros(1, *input_shape, device=device))
 
 
 def output_shape(model: nn.Module, input_shape: tuple[int, int, int]) -> tuple[int, ...]:
@@ -84,41 +92,48 @@ def output_shape(model: nn.Module, input_shape: tuple[int, int, int]) -> tuple[i
         return tuple(logits(model(torch.zeros(1, *input_shape, device=device))).shape)
 
 
-def layer_macs(module: nn.Module, output: Tensor, nonzero: bool = False) -> int:
-    """Multiply-adds of one convolution or linear layer for one image; 0 for anything else."""
-    if isinstance(module, nn.Conv2d):
-        return _weights(module.weight, nonzero) * output.shape[-2] * output.shape[-1]
-    if isinstance(module, nn.Linear):
-        return _weights(module.weight, nonzero) * (output.numel() // module.out_features)
-    return 0
+def layer_flops(run: Run, weights: int | None = None) -> int:
+    """FLOPs of one run of a layer for one image by the convention of Liu et al. (2019).
 
+    Convolution: 2 per weight and output position, 1 per bias and position (a transposed one uses
+    its weights at each input position). Linear: 2 per weight, 1 per bias, never sparse.
+    BatchNorm2d: 2 per input value. ReLU module: 1 per value. Pooling module with a kernel, and the
+    kit's own last pooling: kernel area per output value. Everything else: 0. weights: those of a
+    convolution that count, all by default.
 
-def layer_flops(module: nn.Module, given: Tensor, output: Tensor, nonzero: bool = False) -> int:
-    """FLOPs of one leaf module for one image by the convention of Liu et al. (2019).
-
-    Convolution: 2 per weight and output position, 1 per bias and position. Linear: 2 per weight,
-    1 per bias, never sparse. BatchNorm2d: 2 per input value. ReLU module: 1 per value. Pooling
-    module with a kernel: kernel area per output value. Everything else: 0.
+    Of a ReLU and a pooling of which all that follows reads a selection of channels, only those
+    count: in the released code a normalisation is followed by the selection, and then the ReLU.
     """
-    if isinstance(module, nn.Conv2d):
-        bias = 0 if module.bias is None else module.bias.numel()
-        positions = output.shape[-2] * output.shape[-1]
-        return (2 * _weights(module.weight, nonzero) + bias) * positions
-    if isinstance(module, nn.Linear):
-        bias = 0 if module.bias is None else module.bias.numel()
-        return (2 * module.weight.numel() + bias) * (output.numel() // module.out_features)
+    module = run.module
+    if run.uses:
+        if weights is None or isinstance(module, nn.Linear):
+            weights = module.weight.numel()
+        return 2 * run.uses * weights + (0 if module.bias is None else prod(run.output))
     if isinstance(module, nn.BatchNorm2d):
-        return 2 * given.numel()
-    if isinstance(module, nn.ReLU):
-        return given.numel()
+        return 2 * prod(run.given)
+    if isinstance(module, (nn.ReLU, GlobalAvgPool2d)):
+        return int(prod(run.given) * run.read)
     if isinstance(module, (nn.MaxPool2d, nn.AvgPool2d)):
         side = module.kernel_size
-        return math.prod(side if isinstance(side, tuple) else (side, side)) * output.numel()
+        area = prod(side if isinstance(side, tuple) else (side, side))
+        return int(area * prod(run.output) * run.read)
     return 0
 
 
-def _weights(weight: Tensor, nonzero: bool) -> int:
-    return int(torch.count_nonzero(weight)) if nonzero else weight.numel()
+def _nonzero_params(model: nn.Module) -> int:
+    """How many learnable values are not zero where the network computes with them: of a weight
+    that a mask or a parametrisation makes from a parameter of its shape, those of the weight."""
+    made: dict[Tensor, Tensor] = {}
+    for module in model.modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            mask = getattr(module, f"{name.removesuffix('_orig')}_mask", None)
+            if name.endswith("_orig") and isinstance(mask, Tensor):  # torch.nn.utils.prune
+                made[parameter] = parameter * mask
+        if isinstance(module, ParametrizationList) and hasattr(module, "original"):
+            weight = module()
+            if weight.shape == module.original.shape:
+                made[module.original] = weight
+    return sum(int(torch.count_nonzero(made.get(p, p))) for p in model.parameters())
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rethinklab.models.initialise import draw_weights, gamma_of
+from rethinklab.models.pooling import GlobalAvgPool2d
 from rethinklab.models.widths import scale
 from rethinklab.values import flag
 
@@ -103,7 +104,7 @@ class DenseNet(nn.Module):
             self.blocks.append(block)
         self.bn = nn.BatchNorm2d(channels)
         self.relu = nn.ReLU(inplace=True)
-        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.pool = GlobalAvgPool2d()
         self.fc = nn.Linear(channels, num_classes)
         self.initialise()
 

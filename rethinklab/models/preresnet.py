@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from rethinklab.models.initialise import draw_weights, gamma_of
+from rethinklab.models.pooling import GlobalAvgPool2d
 from rethinklab.models.widths import scale
 
 DEPTHS = {"preresnet20": 20, "preresnet110": 110, "preresnet164": 164}
@@ -94,7 +95,7 @@ class PreResNet(nn.Module):
             self.stages.append(stage)
         self.bn = nn.BatchNorm2d(channels)
         self.relu = nn.ReLU(inplace=True)
-        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.pool = GlobalAvgPool2d()
         self.fc = nn.Linear(channels, num_classes)
         self.initialise()
 

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from rethinklab.errors import unknown_name
 from rethinklab.models.initialise import draw_weights
+from rethinklab.models.pooling import GlobalAvgPool2d
 from rethinklab.models.widths import explicit, scale
 
 DEPTHS = {"resnet20": 20, "resnet32": 32, "resnet56": 56, "resnet110": 110}
@@ -110,7 +111,7 @@ class ResNet(nn.Module):
                 stage.append(BasicBlock(channels, next(supply), stream, stride, shortcut))
                 channels = stream
             self.add_module(f"layer{number}", stage)
-        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.pool = GlobalAvgPool2d()
         self.fc = nn.Linear(channels, num_classes)
         self.initialise()
 

@@ -140,7 +140,7 @@ class ChannelPruner(Pruner):
         keep = {name: self.select(name, model.get_submodule(name), count)
                 for name, count in request.counts.items()}
         return make_plan(model, self.name, self.target, data.input_shape, keep, request.asked,
-                         request.left_alone)
+                         request.left_alone, budget=parse_budget(self.target))
 
     def request(self, model: nn.Module, input_shape: Shape) -> Request:
         """What the target asks of each layer of `model`.

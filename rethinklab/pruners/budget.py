@@ -7,16 +7,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from rethinklab.analysis.cost import evaluating, layer_macs
+from rethinklab.analysis.cost import forward_pass
+from rethinklab.analysis.operations import ForwardPass
 from rethinklab.errors import PlanError
 from rethinklab.models.copying import duplicate
 from rethinklab.pruners.graph import LAYERS, ChannelGraph, Shape, out_width
+from rethinklab.pruners.surgery import in_width, remove_channels
 
 KINDS = ("macs", "params")
 TOLERANCE = 0.02  # of the budget
+TRIES = 6
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,8 @@ class CostModel:
     """Parameters and multiply-adds of `model` when its layers have other widths.
 
     layers: those whose output channels may go. The answer is what `profile` would count on the
-    pruned network, from one forward pass through the unpruned one.
+    pruned network, from one forward pass through the unpruned one: exactly, but for multiply-adds
+    outside convolution and linear layers (attention, functions), which are taken to stay.
     """
 
     def __init__(self, model: nn.Module, input_shape: Shape, layers: Mapping[str, int]) -> None:
@@ -64,12 +67,14 @@ class CostModel:
                 if node.module in names:
                     table = self.outputs if is_output else self.inputs
                     table.setdefault(names[node.module], {})[name] = len(indices)
-        self.shapes = {name: (module.weight, module.bias, positions) for name, module, positions
-                       in measured_layers(graph.model, input_shape)}
-        counted = set(self.shapes)
+        found = forward_pass(graph.model, input_shape)
+        self.uses = weight_uses(graph.model, found)
+        self.layers: dict[str, Any] = {name: graph.model.get_submodule(name) for name in self.uses}
+        self.elsewhere = found.macs - sum(  # attention, functions: taken to stay as it is
+            self.uses[name] * layer.weight.numel() for name, layer in self.layers.items())
         self.norms = {name: sum(p.numel() for p in module.parameters()) // width
                       for name, module in graph.model.named_modules()
-                      if name in self.outputs and name not in counted
+                      if name in self.outputs and name not in self.layers
                       and (width := _channels(module))}
         self.params = sum(p.numel() for p in graph.model.parameters())
 
@@ -82,15 +87,17 @@ class CostModel:
         def lost(table: Mapping[str, Mapping[str, int]], name: str) -> int:
             return sum(gone[source] * each for source, each in table.get(name, {}).items())
 
-        params, macs = self.params, 0
-        for name, (weight, bias, positions) in self.shapes.items():
-            outs, ins = weight.shape[0], weight.shape[1]
-            kernel = weight[0, 0].numel()
+        params, macs = self.params, self.elsewhere
+        for name, layer in self.layers.items():
+            weights, outs, ins = layer.weight.numel(), out_width(layer), in_width(layer)
             new_outs = outs - lost(self.outputs, name)
             new_ins = (read or {}).get(name, ins - lost(self.inputs, name))
-            change = new_outs * new_ins * kernel - weight.numel()
-            params += change + (0 if bias is None else new_outs - outs)
-            macs += new_outs * new_ins * kernel * positions
+            if getattr(layer, "groups", 1) > 1:  # depthwise: a filter for each of its inputs
+                left = weights // outs * new_outs
+            else:
+                left = weights // (outs * ins) * new_outs * new_ins
+            params += left - weights + (0 if layer.bias is None else new_outs - outs)
+            macs += left * self.uses[name]
         for name, each in self.norms.items():
             params -= each * lost(self.outputs, name)
         return {"params": params, "macs": macs}
@@ -101,19 +108,36 @@ def meet_budget(model: nn.Module, input_shape: Shape, budget: Budget,
     """Channels to keep of each layer so that `budget` is met by one ratio for all, to the nearest
     channel: below that ratio's step, layers give up their next channel one after the other.
 
-    Raises PlanError where the budget is out of reach.
+    What was chosen is cut and counted. Where it costs other than foreseen, as where attention or
+    a layer over positions follows the widths too, what widths save is scaled by what they did
+    save, and chosen anew. Raises PlanError where the budget is out of reach.
     """
     cost = CostModel(model, input_shape, layers)
+    full = cost({})[budget.kind]
+    scale = 1.0
 
-    def price(kept: Mapping[str, int]) -> int:
-        return cost(kept)[budget.kind]
+    def price(kept: Mapping[str, int]) -> float:
+        return full - scale * (full - cost(kept)[budget.kind])
 
-    best = nearest_even(layers, price, budget.share * price({}))
-    check_reached(budget, price(best), price({}))
+    for _ in range(TRIES):
+        best = nearest_even(layers, price, budget.share * full)
+        foreseen = price(best)
+        keep = {name: tuple(range(count)) for name, count in best.items()}
+        got = cost_of(remove_channels(model, keep, input_shape), input_shape)[budget.kind]
+        if foreseen == full or abs(got - foreseen) <= TOLERANCE / 10 * budget.share * full:
+            break
+        scale *= (full - got) / (full - foreseen)
+    check_reached(budget, got, full)
     return best
 
 
-def nearest_even(layers: Mapping[str, int], price: Callable[[Mapping[str, int]], int],
+def cost_of(model: nn.Module, input_shape: Shape) -> dict[str, int]:
+    """{"params", "macs"} of `model` as it is."""
+    return {"params": sum(p.numel() for p in model.parameters()),
+            "macs": forward_pass(model, input_shape).macs}
+
+
+def nearest_even(layers: Mapping[str, int], price: Callable[[Mapping[str, int]], float],
                  goal: float) -> dict[str, int]:
     """Channels to keep of each layer by one ratio for all, at a price nearest to `goal`, to the
     nearest channel: below that ratio's step, layers give up their next channel one after the
@@ -147,32 +171,37 @@ def last_above(price: Callable[[int], float], steps: int, goal: float) -> int:
 
 
 def check_reached(budget: Budget, got: float, full: float) -> None:
-    """Raises PlanError where `got` misses the budget by more than the tolerance."""
-    if abs(got / full - budget.share) > TOLERANCE * max(budget.share, 0.1):
+    """Raises PlanError where `got`, the nearest that can be had, misses the budget by more than
+    the tolerance."""
+    if not _meets(budget, got, full):
         raise PlanError(f"a budget of {budget.share:g} of the {budget.kind} cannot be met within "
                         f"{TOLERANCE:.0%}; the nearest that pruning these layers reaches is "
                         f"{got / full:.3f}.")
 
 
-def measured_layers(model: nn.Module, input_shape: Shape) -> list[tuple[str, Any, int]]:
-    """(name, layer, output positions of one image) of each convolution and linear layer that runs,
-    in order."""
-    found: list[tuple[str, Any, int]] = []
+def check_left(budget: Budget, got: float, full: float) -> None:
+    """Raises PlanError where `got`, what the cut network costs, misses the budget by more than the
+    tolerance: its cost follows the widths in a way that was not foreseen."""
+    if not _meets(budget, got, full):
+        raise PlanError(f"a budget of {budget.share:g} of the {budget.kind} is missed: the cut "
+                        f"network has {got / full:.3f} of them, because this network has parts "
+                        "whose cost depends on the widths otherwise than convolutions and linear "
+                        "layers, or zeros already; give ratios, {layer: ratio}, instead.")
+
+
+def _meets(budget: Budget, got: float, full: float) -> bool:
+    return abs(got / full - budget.share) <= TOLERANCE * max(budget.share, 0.1)
+
+
+def weight_uses(model: nn.Module, found: ForwardPass) -> dict[str, int]:
+    """How often one image meets each weight of each convolution and linear layer that runs, by
+    name, in order: over all the places and all the runs of the layer."""
     names = {module: name for name, module in model.named_modules()}
-
-    def record(module: nn.Module, _: Any, output: Tensor) -> None:
-        assert isinstance(module.weight, Tensor)
-        found.append((names[module], module,
-                      layer_macs(module, output) // module.weight.numel()))
-
-    hooks = [m.register_forward_hook(record) for m in model.modules() if isinstance(m, LAYERS)]
-    try:
-        with evaluating(model) as device:
-            model(torch.zeros(1, *input_shape, device=device))
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return found
+    uses: dict[str, int] = {}
+    for run in found.runs:
+        if run.uses:
+            uses[names[run.module]] = uses.get(names[run.module], 0) + run.uses
+    return uses
 
 
 def _channels(module: nn.Module) -> int:

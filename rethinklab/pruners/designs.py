@@ -68,14 +68,15 @@ def uniform(plan: Plan, model: nn.Module, at: str = "params", choose: str = "ran
     kept = nearest_even({**widths, **{READS + name: width for name, width in readers.items()}},
                         lambda kept: cost(*split(kept))[at], goal)
     counts, read = split(kept)
-    got = cost(counts, read)[at]
+    even = _planned(plan, model, "uniform", largest_filters(model, counts),
+                    {name: _drawn(name, count, readers[name], seed)
+                     for name, count in read.items()}, {})
+    got = getattr(even.after, at)
     if abs(got - goal) > MOST_OFF * goal:
         raise PlanError(f"one share for all layers comes to {got:,} {at} at the nearest, and "
                         f"{plan.method} leaves {goal:,}; take a wider network, or a target that "
                         "leaves more.")
-    return _planned(plan, model, "uniform", largest_filters(model, counts),
-                    {name: _drawn(name, count, readers[name], seed)
-                     for name, count in read.items()}, {})
+    return even
 
 
 def guided(plan: Plan, model: nn.Module, seed: int = 0) -> Plan:

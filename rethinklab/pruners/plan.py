@@ -16,6 +16,7 @@ from rethinklab.analysis.cost import Cost, profile
 from rethinklab.errors import PlanError
 from rethinklab.models.copying import duplicate
 from rethinklab.models.initialise import reinitialise, sparse_initialise
+from rethinklab.pruners.budget import Budget, check_left
 from rethinklab.pruners.graph import LAYERS, out_width
 from rethinklab.pruners.surgery import Kept, apply_masks, remove_channels, silence_channels
 from rethinklab.trainers.callbacks import Callback
@@ -274,12 +275,14 @@ def make_plan(model: nn.Module, method: str, target: Any, input_shape: tuple[int
               keep: Kept, asked: Mapping[str, float | int], left_alone: Mapping[str, str], *,
               read: Kept | None = None, branches: tuple[str, ...] = (),
               masks: Mapping[str, Tensor] | None = None,
-              weights: Mapping[str, Tensor] | None = None, rewind: int = 0) -> Plan:
+              weights: Mapping[str, Tensor] | None = None, rewind: int = 0,
+              budget: Budget | None = None) -> Plan:
     """A plan that has been carried out once on `model`, with the costs before and after.
 
-    The arguments are the fields of `Plan`. Raises PlanError where the model cannot honour it, and
-    warns of layers that masks leave no weight: a network without branches then says the same of
-    every image, while a residual one goes on, and the released code prunes either in silence.
+    The arguments are the fields of `Plan`. budget: that it was made to meet. Raises PlanError
+    where the model cannot honour it, or misses the budget, and warns of layers that masks leave no
+    weight: a network without branches then says the same of every image, while a residual one goes
+    on, and the released code prunes either in silence.
     """
     def on_cpu(values: Mapping[str, Tensor] | None) -> Tensors:
         return Tensors({name: value.detach().cpu() for name, value in (values or {}).items()})
@@ -294,6 +297,10 @@ def make_plan(model: nn.Module, method: str, target: Any, input_shape: tuple[int
     count = "nonzero" if plan.masks else "dense"
     before = profile(model, input_shape, latency=False)
     after = profile(plan.apply(model), input_shape, count=count, latency=False)
+    if budget is not None:
+        masked = sum(int((~mask).sum()) for mask in plan.masks.values())
+        left = {"macs": after.macs, "params": after.params - masked}
+        check_left(budget, left[budget.kind], getattr(before, budget.kind))
     return Plan(**{**plan.__dict__, "before": before, "after": after})
 
 

@@ -15,6 +15,7 @@ from rethinklab.errors import PlanError
 from rethinklab.models.copying import duplicate
 from rethinklab.models.residual import Branch, residual_branches, shortcut_of
 from rethinklab.pruners.base import ChannelPruner, Origin, Request
+from rethinklab.pruners.budget import parse_budget
 from rethinklab.pruners.gram import (
     as_maps,
     block_cross,
@@ -76,6 +77,10 @@ class Regression(ChannelPruner):
             settle(self, stream=number(
                 "stream", self.stream, above=0, below=1, rule="None or a ratio between 0 and 1, "
                 "the share of the stream's channels that a branch stops reading"))
+        if self.stream is not None and parse_budget(self.target) is not None:
+            raise PlanError(f"the budget {self.target!r} cannot be met with a stream of "
+                            f"{self.stream}, which saves more than the budget knows of; give a "
+                            "ratio as the target, or stream=None.")
 
     def obstacles(self, model: nn.Module, input_shape: tuple[int, int, int],
                   layers: Sequence[str]) -> dict[str, str]:
@@ -96,7 +101,8 @@ class Regression(ChannelPruner):
         weights = {name: value for name, value in work.state_dict().items()
                    if name.rpartition(".")[0] in changed}
         return make_plan(model, self.name, self.target, data.input_shape, keep, request.asked,
-                         request.left_alone, read=read, weights=weights)
+                         request.left_alone, read=read, weights=weights,
+                         budget=parse_budget(self.target))
 
     def rehearse(self, model: nn.Module, data: ImageData) -> Plan:
         """Sizes only: the first channels of each layer. The outputs of an untrained network teach
@@ -110,7 +116,7 @@ class Regression(ChannelPruner):
             if step.of_stream:
                 read[step.name] = tuple(range(step.count))
         return make_plan(model, self.name, self.target, data.input_shape, keep, request.asked,
-                         request.left_alone, read=read)
+                         request.left_alone, read=read, budget=parse_budget(self.target))
 
     def _prepare(self, model: nn.Module, data: ImageData) -> tuple[Request, dict[str, Branch]]:
         branches = residual_branches(model)

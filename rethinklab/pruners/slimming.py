@@ -95,9 +95,9 @@ class Slimming(Pruner):
             masks |= {f"{s.norm}.{part}": _indicator(kept[s.norm], len(values[s.norm]))
                       for s in structures for part in ("weight", "bias")}
             return make_plan(model, self.name, self.target, data.input_shape, {}, {}, left_alone,
-                             masks=masks)
+                             masks=masks, budget=budget)
         return make_plan(model, self.name, self.target, data.input_shape, keep, {}, left_alone,
-                         read=read)
+                         read=read, budget=budget)
 
     def rehearse(self, model: nn.Module, data: ImageData) -> Plan:
         """Untrained scales are all alike; here each layer's rise from 0 to 1, so that every layer

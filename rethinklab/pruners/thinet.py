@@ -19,6 +19,7 @@ from rethinklab.data.batches import calibration_batch
 from rethinklab.errors import PlanError
 from rethinklab.models.copying import duplicate
 from rethinklab.pruners.base import ChannelPruner, Origin, need
+from rethinklab.pruners.budget import parse_budget
 from rethinklab.pruners.gram import (
     as_maps,
     contributions,
@@ -94,7 +95,8 @@ class ThiNet(ChannelPruner):
         state = work.state_dict()
         weights = state if trainer and alive else {name: state[name] for name in alive}
         return make_plan(model, self.name, self.target, data.input_shape, keep, request.asked,
-                         request.left_alone, weights=weights)
+                         request.left_alone, weights=weights,
+                         budget=parse_budget(self.target))
 
     def rehearse(self, model: nn.Module, data: ImageData) -> Plan:
         return replace(self, images=min(self.images, 2), tune_epochs=0).fit(model, data)

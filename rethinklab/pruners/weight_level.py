@@ -9,12 +9,12 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from rethinklab.analysis.cost import profile
+from rethinklab.analysis.cost import forward_pass
 from rethinklab.data import ImageData
 from rethinklab.errors import PlanError
 from rethinklab.models.copying import weight_name
 from rethinklab.pruners.base import Origin, Pruner, expect_ratio
-from rethinklab.pruners.budget import Budget, check_reached, measured_layers, parse_budget
+from rethinklab.pruners.budget import Budget, check_reached, parse_budget, weight_uses
 from rethinklab.pruners.graph import Shape
 from rethinklab.pruners.plan import Plan, make_plan
 
@@ -49,7 +49,7 @@ class WeightLevel(Pruner):
         else:
             masks = budget_masks(model, data.input_shape, weights, budget)
         return make_plan(model, self.name, self.target, data.input_shape, {}, {},
-                         untouched(model), masks=masks)
+                         untouched(model), masks=masks, budget=budget)
 
 
 def conv_weights(model: nn.Module) -> dict[str, Tensor]:
@@ -85,11 +85,12 @@ def magnitude_masks(weights: Mapping[str, Tensor], share: float) -> dict[str, Te
 
 def budget_masks(model: nn.Module, input_shape: Shape, weights: Mapping[str, Tensor],
                  budget: Budget) -> dict[str, Tensor]:
-    """Masks of the largest weights whose number, or multiply-adds, the budget allows."""
-    cost = profile(model, input_shape, latency=False)
-    positions = {f"{name}.weight": count for name, _, count in measured_layers(model, input_shape)}
-    full = cost.params if budget.kind == "params" else cost.macs
-    worth = [torch.full((w.numel(),), 1 if budget.kind == "params" else positions.get(name, 0))
+    """Masks of the largest weights whose number, or multiply-adds, the budget allows. A weight
+    costs a multiply-add wherever it is used, in all runs of its layer."""
+    found = forward_pass(model, input_shape)
+    uses = {f"{name}.weight": count for name, count in weight_uses(model, found).items()}
+    full = found.macs if budget.kind == "macs" else sum(p.numel() for p in model.parameters())
+    worth = [torch.full((w.numel(),), 1 if budget.kind == "params" else uses.get(name, 0))
              for name, w in weights.items()]
     together = torch.cat([weight.abs().flatten().cpu() for weight in weights.values()])
     order = torch.argsort(together, descending=True, stable=True)
