@@ -31,7 +31,8 @@ def reinitialise(model: nn.Module, seed: int,
             parameter.fill_(float("nan"))  # what is still NaN in the end was not set
     with global_stream(seed, "scratch"):
         for module in fresh.modules():
-            reset = getattr(module, "reset_parameters", None)
+            reset = getattr(module, "reset_parameters", None) or getattr(
+                module, "_reset_parameters", None)  # as nn.MultiheadAttention calls it
             if callable(reset):
                 reset()
         own_rule = getattr(fresh, "initialise", None)

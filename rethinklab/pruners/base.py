@@ -154,6 +154,9 @@ class ChannelPruner(Pruner):
         if not default and widths:  # a network without such convolutions: its linear layers
             default = widths
         named = self.target if isinstance(self.target, Mapping) else {}
+        for name in named:
+            if name in found.left_alone:
+                raise PlanError(f"layer {name!r} cannot be pruned: {found.left_alone[name]}.")
         odd = self.obstacles(model, input_shape, [name for name in default if name not in named])
         odd |= {name: "has a single channel" for name, width in default.items()
                 if width == 1 and name not in named}
