@@ -25,10 +25,13 @@ class MemoryStore:
     root = "memory"
 
     def __init__(self):
-        self.stored = set()
+        self.stored, self.held = set(), set()
 
     def has(self, stage):
         return stage.address in self.stored
+
+    def is_held(self, address):
+        return address in self.held
 
     def folder(self, stage):
         from pathlib import Path

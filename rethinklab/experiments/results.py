@@ -132,7 +132,7 @@ class Results:
     def _correct(self, regime: str, seed: int) -> Any:
         rows = self.frame[(self.frame["regime"] == regime) & (self.frame["seed"] == seed)]
         assert self.store is not None
-        right = load_correctness(self.store.root / "stages" / rows["address"].iloc[0])
+        right = load_correctness(self.store.trained(rows["address"].iloc[0]))
         if right is None:
             raise ConfigError(f"{regime_title(regime)} of seed {seed} was run before the kit "
                               "stored which images are right; run it in a new store.")

@@ -36,6 +36,8 @@ def run(study: Study, store: str | Path | Store = "runs", *, workers: int | None
     `slurm` as `SlurmJobs` takes it. gpus_per_trial: share of a GPU, for ray and slurm.
     time_limit: seconds, or a text such as "25m" or "1h30m", after which everything has ended; with
     workers=0 at the end of the epoch under way. events: a folder for TensorBoard's files.
+    Several processes on one store, on any nodes with one file system, that run the same study or
+    others share the work: what one holds, the others pass over for the next that is free.
     Raises StagesFailed naming each stage that failed, after all that need none of them are
     done and stored; OutOfTime where the time ran out first, and the same call goes on.
     """
@@ -70,7 +72,7 @@ def run(study: Study, store: str | Path | Store = "runs", *, workers: int | None
                           progress)
         try:
             ran_out = run_stages(missing, place, executor, limit=limit, started=display.started,
-                                 ended=display.ended, tick=display.tick)
+                                 ended=display.ended, tick=display.tick, passed=display.passed)
         finally:
             display.close()
         failed = " ".join(display.failures)
