@@ -64,7 +64,8 @@ def pick(folder: Path, count: int, seed: int) -> list[str]:
     Raises ConfigError where none was."""
     here = {e.name for e in load_queue(folder / "queue.toml") if not e.obstacle(gpu=False)}
     rows = recorded_rows(folder)
-    _check_schema(rows.iloc[rows["schema"].argmax()])
+    if not (rows["schema"] == SCHEMA).any():
+        _check_schema(rows.iloc[0])
     addresses = sorted(rows.loc[rows["entry"].isin(here) & (rows["schema"] == SCHEMA), "address"])
     return random.Random(seed).sample(addresses, min(count, len(addresses)))
 

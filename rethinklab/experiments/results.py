@@ -139,7 +139,8 @@ class Results:
         return right.numpy()
 
     def ledger(self) -> pd.DataFrame:
-        """What a trial of each regime cost in all, everything that it rests on included: a row per
+        """What a trial of each regime cost in all, everything that it rests on included, what it
+        shares with others in full: a row per
         regime with the means of epochs, training images, multiply-adds of forward and backward
         passes, passes over calibration images, and seconds."""
         columns = [c for c in self.frame if c.startswith("spent_")]
