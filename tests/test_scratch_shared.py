@@ -23,8 +23,8 @@ from rethinklab.experiments.trial import SCHEMA
 from rethinklab.experiments.upkeep import check, gc, repair
 from rethinklab.pruners.plan import make_plan
 
-WIDTHS = dict.fromkeys(("features.4", "features.8", "features.11", "features.15"), 0.5)
 # Layers that every method can prune; Scratch-B then has other epochs than Scratch-E.
+WIDTHS = dict.fromkeys(("features.4", "features.8", "features.11", "features.15"), 0.5)
 REGIMES = ["finetune", "scratch-e", "scratch-b"]
 
 
@@ -152,18 +152,18 @@ def fresh(model, **cut):
 def test_an_architecture_is_its_widths_selections_branches_and_masks():
     model = rl.build_model("resnet20", width=0.5)
     first, last = tuple(range(4)), tuple(range(4, 8))
-    conv = "stages.0.0.conv1"
+    conv = "layer1.0.conv1"
     cuts = {
         "whole": {}, "first": {"keep": {conv: first}}, "fewer": {"keep": {conv: first[:3]}},
-        "elsewhere": {"keep": {"stages.0.1.conv1": first}},
+        "elsewhere": {"keep": {"layer1.1.conv1": first}},
         "read first": {"read": {conv: first}}, "read last": {"read": {conv: last}},
-        "branch": {"branches": ("stages.0.1",)}, "other branch": {"branches": ("stages.0.2",)},
+        "branch": {"branches": ("layer1.1",)}, "other branch": {"branches": ("layer1.2",)},
         "mask": {"masks": {f"{conv}.weight": torch.arange(576).view(8, 8, 3, 3) % 2 == 0}},
         "other mask": {"masks": {f"{conv}.weight": torch.arange(576).view(8, 8, 3, 3) % 2 == 1}}}
     digests = {name: architecture(*fresh(model, **cut)) for name, cut in cuts.items()}
     assert len(set(digests.values())) == len(cuts)
     same = {"last": {"keep": {conv: last}},
-            "first, and all of another": {"keep": {conv: first, "stages.0.1.conv1": range(8)}}}
+            "first, and all of another": {"keep": {conv: first, "layer1.1.conv1": range(8)}}}
     for cut in same.values():
         assert architecture(*fresh(model, **cut)) == digests["first"]
     trained = rl.build_model("resnet20", width=0.5, seed=7)  # other values, the same architecture

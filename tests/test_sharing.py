@@ -196,7 +196,7 @@ class Pair:
         return [tuple(json.loads(line)) for line in lines]
 
     def wait(self, until):
-        deadline = time.monotonic() + 180
+        deadline = time.monotonic() + 600
         while not until(self.events()):
             assert time.monotonic() < deadline, "nothing happens"
             time.sleep(0.01)
@@ -224,7 +224,7 @@ def pair(tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_two_processes_divide_a_study(pair, tmp_path):
     two = pair(20, seeds=6, regimes=["finetune", "scratch-e"])
-    assert [worker.wait(180) for worker in two.workers] == [0, 0]
+    assert [worker.wait(600) for worker in two.workers] == [0, 0]
     events = two.events()
     did = {pid: [a for p, what, a in events if p == pid and what == "ended"]
            for pid in (worker.pid for worker in two.workers)}
@@ -249,7 +249,7 @@ def test_either_is_killed_and_the_other_finishes(pair, number):
     two.wait(lambda events: any(p == victim.pid and what == "started" for p, what, _ in events))
     os.kill(victim.pid, signal.SIGKILL)
     assert victim.wait(60) == -signal.SIGKILL
-    assert other.wait(180) == 0
+    assert other.wait(600) == 0
     begun = [a for p, what, a in two.events() if p == victim.pid and what == "started"]
     store = Store(two.root)
     assert all(map(store.has, [s for t in two.study.trials(two.study.load()) for s in t.stages]))
