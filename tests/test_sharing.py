@@ -69,9 +69,10 @@ def test_a_stage_that_turns_out_to_be_held_is_no_failure_and_comes_again(monkeyp
     monkeypatch.setattr(drive, "rest", lambda limit: store.held.clear())
     drive.run_stages(stages, store, executor, limit=Countdown(), started=lambda one: None,
                      ended=lambda one, error: ended.setdefault(one.address, error),
-                     tick=lambda: None, passed=passed.append)
+                     tick=lambda: None,
+                     passed=lambda one, address: passed.append((one, address)))
     assert executor.given == [stages[0], stages[1], stages[2], stages[0]]
-    assert passed == [stages[0]]
+    assert passed == [(stages[0], "shared")]
     assert list(ended.values()) == [None] * 3
 
 
@@ -236,6 +237,10 @@ def test_two_processes_divide_a_study(pair, tmp_path):
     # Of the six large networks, which come first and are free, each began with another one.
     first = [next(a for p, what, a in events if p == pid and what == "started") for pid in did]
     assert len(set(first)) == 2
+    for number, (_, what, _) in enumerate(events):
+        if what == "rests":  # then no large network is free any more
+            begun = {a for _, what, a in events[:number] if what == "started"}
+            assert sum(a.startswith("large-") for a in begun) == 6
     assert check(store) == []
     alone = run(two.study, tmp_path / "alone")
     assert outcome(rl.run(two.study, store, workers=0, progress=False)) == outcome(alone)
@@ -267,8 +272,8 @@ def test_displays_tell_what_other_runs_hold(tmp_path, capsys, monkeypatch):
     first, second = (t.stages[0] for t in study.trials(study.load()))
     shown = Display("study", [first, second], [first, second], store, 2.0, True)
     shown.started(second)
-    shown.passed(first)
-    shown.passed(first)
+    shown.passed(first, first.address)
+    shown.passed(first, first.address)
     standing = shown.standing()
     assert "1 running, 1 running in other runs;" in standing.headline
     assert "(another run)" in str(standing)

@@ -283,8 +283,10 @@ class Display:
         if self.bar.disable and stage.kind != "plan":  # nobody sees the bar: say so in a line
             self._say(f"{'':{2 * len(str(self.count)) + 3}} {stage.label} started")
 
-    def passed(self, stage: Stage) -> None:
+    def passed(self, stage: Stage, address: str) -> None:
         self.running.pop(stage.address, None)
+        if address != stage.address:
+            return  # it waits for a training that it shares, in this run or another
         if stage.address not in self.elsewhere and self.bar.disable and stage.kind != "plan":
             self._say(f"{'':{2 * len(str(self.count)) + 3}} {stage.label} is held by another run")
         self.elsewhere.add(stage.address)

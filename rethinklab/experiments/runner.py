@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from rethinklab.experiments.results import Results, collect
 from rethinklab.experiments.store import Store
 from rethinklab.experiments.study import Study
 from rethinklab.experiments.time_limit import Countdown
+from rethinklab.experiments.trial import Stage
 from rethinklab.pruners import method_digest
 from rethinklab.trainers import distributed
 from rethinklab.trainers.events import check_tensorboard
@@ -75,18 +76,24 @@ def run(study: Study, store: str | Path | Store = "runs", *, workers: int | None
                                  ended=display.ended, tick=display.tick, passed=display.passed)
         finally:
             display.close()
-        failed = " ".join(display.failures)
-        stored = sum(place.has(stage) for stage in missing)
-        if ran_out:
-            raise OutOfTime(f"the time was up with {len(stages) - len(missing) + stored} of "
-                            f"{len(stages)} stages stored; the same call goes on from there."
-                            + f" {failed}".rstrip())
-        if failed:
-            untried = len(missing) - stored - len(display.failures)
-            raise StagesFailed(display.causes, (
-                f"of {len(missing)} stages {len(display.failures)} failed, {stored} are stored and "
-                f"{untried} that need the failed ones were not tried. {failed}"))
+        check_done(display, stages, missing, place, ran_out)
     return collect(study, place, addresses.values())
+
+
+def check_done(display: Display, stages: Sequence[Stage], missing: Sequence[Stage], store: Store,
+               ran_out: bool) -> None:
+    """Raises OutOfTime or StagesFailed unless all that was missing is stored."""
+    failed = " ".join(display.failures)
+    stored = sum(store.has(stage) for stage in missing)
+    if ran_out:
+        raise OutOfTime(f"the time was up with {len(stages) - len(missing) + stored} of "
+                        f"{len(stages)} stages stored; the same call goes on from there."
+                        + f" {failed}".rstrip())
+    if failed:
+        untried = len(missing) - stored - len(display.failures)
+        raise StagesFailed(display.causes, (
+            f"of {len(missing)} stages {len(display.failures)} failed, {stored} are stored and "
+            f"{untried} that need the failed ones were not tried. {failed}"))
 
 
 def _load(study: Study) -> ImageData:

@@ -23,6 +23,7 @@ GRACE_SECONDS = 2.0
 
 Started = Callable[[Stage], None]
 Ended = Callable[[Stage, "RethinkError | None"], None]
+Passed = Callable[[Stage, str], None]
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class Executor(Protocol):
 
 def run_stages(stages: Sequence[Stage], store: Store, executor: Executor, *, limit: Countdown,
                started: Started, ended: Ended, tick: Callable[[], None],
-               passed: Started = lambda stage: None) -> bool:
+               passed: Passed = lambda stage, address: None) -> bool:
     """Run stages, the first ones first, each when what it needs is stored; those that need one
     that failed are left out. Returns whether the time ran out before all was tried.
 
@@ -69,9 +70,9 @@ def run_stages(stages: Sequence[Stage], store: Store, executor: Executor, *, lim
     limit: once a stage stopped early for it nothing more is started, and what still runs at its
     end is cancelled. started, ended: called here for each stage, `ended` with the error where
     there was one, which is OutOfTime for a stage that stopped early; for one that another process
-    did, `ended` alone. passed: called for one that another process holds, each time that it is
-    passed over. tick: called about twice a second meanwhile. A stage
-    whose worker was lost is given out again, twice at most.
+    did, `ended` alone. passed: called for one that is passed over, each time, with the address
+    that is held: its own, or that of the training that it shares. tick: called about twice a
+    second meanwhile. A stage whose worker was lost is given out again, twice at most.
     """
     queue, running, losses = Queue(stages, store), 0, Counter[str]()
     closing = False
@@ -91,7 +92,7 @@ def run_stages(stages: Sequence[Stage], store: Store, executor: Executor, *, lim
                 running -= 1
                 if isinstance(outcome, StageHeld):
                     queue.pass_over(stage, outcome.address)
-                    passed(stage)
+                    passed(stage, outcome.address)
                     continue
                 if isinstance(outcome, Lost):
                     losses[stage.address] += outcome.counts
@@ -147,7 +148,7 @@ class Queue:
         self.ready = [number for number, stage in enumerate(stages)
                       if not self.unmet[stage.address]]
 
-    def take(self, most: int, ended: Ended, passed: Started) -> list[Stage]:
+    def take(self, most: int, ended: Ended, passed: Passed) -> list[Stage]:
         """Up to `most` stages that can be run now. On the way to them those are settled that
         another process has done, and those passed over that one holds."""
         batch: list[Stage] = []
@@ -160,7 +161,7 @@ class Queue:
                 ended(stage, self.settle(stage, None))
             elif found == "held":
                 self.pass_over(stage, stage.address)
-                passed(stage)
+                passed(stage, stage.address)
             else:
                 batch.append(stage)
         return batch
