@@ -53,6 +53,17 @@ class StagesFailed(RethinkError):
         self.causes = tuple(causes)
 
 
+class StageHeld(RethinkError):
+    """Another process works on a stage, or on the training at `address` that the stage shares."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__(address)
+        self.address = address
+
+    def __str__(self) -> str:
+        return f"another process works on {self.address}; wait until it is done."
+
+
 class StoreError(RethinkError):
     """A results store cannot be read or written."""
 

@@ -8,6 +8,7 @@ from collections import Counter
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scripted_engine import MemoryStore, Script, graphs, independent
 from small_studies import outcome, run, small_study, write_task
 
 import rethinklab as rl
@@ -16,58 +17,6 @@ from rethinklab.experiments.engines import local
 from rethinklab.experiments.engines.drive import RETRIES, Lost, before_end, run_stages
 from rethinklab.experiments.engines.local import check_workers, spread
 from rethinklab.experiments.time_limit import Countdown
-from rethinklab.experiments.trial import Stage
-
-
-class MemoryStore:
-    """Remembers which stages are stored."""
-
-    root = "memory"
-
-    def __init__(self):
-        self.stored = set()
-
-    def has(self, stage):
-        return stage.address in self.stored
-
-    def folder(self, stage):
-        from pathlib import Path
-
-        return Path("nowhere") / stage.address
-
-
-class Script:
-    """An executor that ends stages as told, in an order drawn by hypothesis."""
-
-    def __init__(self, store, slots, fates, draw=lambda running: running[0]):
-        self.store, self.slots, self.fates, self.draw = store, slots, fates, draw
-        self.running, self.given, self.seconds = [], [], []
-        self.cancelled, self.closed = [], 0
-
-    def submit(self, stages, seconds):
-        self.running += stages
-        self.given += stages
-        self.seconds += [seconds] * len(stages)
-        assert len(self.running) <= self.slots
-        for stage in stages:
-            assert all(self.store.has(need) for need in stage.needs), "a need was not stored"
-
-    def poll(self, timeout):
-        assert self.running
-        stage = self.draw(self.running)
-        self.running.remove(stage)
-        fates = self.fates.get(stage.address, [])
-        fate = fates.pop(0) if fates else None
-        if fate is None:
-            self.store.stored.add(stage.address)
-        return [(stage, fate)]
-
-    def cancel(self):
-        self.cancelled = list(self.running)
-        self.running.clear()
-
-    def close(self):
-        self.closed += 1
 
 
 def drive(stages, store, executor, limit=None):
@@ -80,16 +29,6 @@ def drive(stages, store, executor, limit=None):
     assert executor.closed == 1
     assert started == executor.given
     return ended, ran_out
-
-
-@st.composite
-def graphs(draw):
-    """Stages, each of which needs some of those before it."""
-    stages = []
-    for number in range(draw(st.integers(1, 12))):
-        needs = draw(st.lists(st.sampled_from(stages), max_size=3, unique_by=id)) if stages else []
-        stages.append(Stage("large", {"seed": number}, {}, tuple(needs)))
-    return draw(st.permutations(stages))
 
 
 FATES = st.sampled_from([[], [Lost("it was killed")], [Lost("it was killed")] * 2,
@@ -114,10 +53,6 @@ def test_each_stage_that_can_be_done_is_done_once_after_its_needs(data, stages, 
     assert {a for a, error in ended.items() if error} == doomed & reached
     assert store.stored == reached - doomed
     assert Counter(s.address for s in executor.given) == {a: tried[a] for a in reached}
-
-
-def independent(count):
-    return [Stage("large", {"seed": number}, {}) for number in range(count)]
 
 
 def test_the_first_stages_come_first():

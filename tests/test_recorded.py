@@ -119,6 +119,20 @@ def test_addresses_that_are_not_recorded_or_whose_images_changed_are_named(folde
         rerun(folder, [address], Store(tmp_path / "again"))
 
 
+def test_what_was_recorded_under_another_schema_is_told(folder, tmp_path):
+    table = pd.read_csv(folder / "small.csv", dtype=str)
+    address = table.loc[2, "address"]
+    table.drop(columns="schema").to_csv(folder / "small.csv", index=False)  # older than the column
+    says = r"of small was recorded under schema 1 .* has schema 2, .*record the study anew"
+    with pytest.raises(ConfigError, match=f"{address} {says}"):
+        rerun(folder, [address], Store(tmp_path / "again"))
+    with pytest.raises(ConfigError, match=says):
+        pick(folder, 1, 0)
+    table.assign(schema="3").to_csv(folder / "small.csv", index=False)
+    with pytest.raises(ConfigError, match="recorded under schema 3"):
+        rerun(folder, [address], Store(tmp_path / "again"))
+
+
 def test_the_draw_follows_its_seed(folder):
     assert pick(folder, 3, 0) == pick(folder, 3, 0)
     assert len(set(pick(folder, 99, 0))) == 6

@@ -79,7 +79,7 @@ def test_image_by_image_is_from_the_stored_correctness(results, store):
     assert len(found) == 3
     rows = results.frame.set_index(["regime", "seed"])
     for seed, one in enumerate(found):
-        right = [load_file(store.root / "stages" / rows.loc[(regime, seed), "address"]
+        right = [load_file(store.root / "stages" / rows.loc[(regime, seed), "trained_at"]
                            / "correct.safetensors")["correct"].numpy()
                  for regime in ("scratch-e", "finetune")]
         by_hand = mcnemar(*right)
@@ -98,7 +98,7 @@ def test_a_table_has_no_images_and_says_so(results, tmp_path):
 def test_a_result_from_before_correctness_was_stored_is_named(results, store, images, tmp_path):
     place = rl.Store(tmp_path / "runs")
     found = run(study_of(images, seeds=1), place)
-    address = found.frame.set_index("regime").loc["scratch-e", "address"]
+    address = found.frame.set_index("regime").loc["scratch-e", "trained_at"]
     (place.root / "stages" / address / "correct.safetensors").unlink()
     with pytest.raises(ConfigError, match="Scratch-E of seed 0 was run before"):
         found.mcnemar("scratch-e", "finetune")

@@ -22,7 +22,7 @@ from stores import hashes, put, read_only, small_disk, stage
 from rethinklab.errors import ConfigError, StoreError
 from rethinklab.experiments import upkeep
 from rethinklab.experiments.store import Store, write_atomically
-from rethinklab.experiments.trial import Stage, digest
+from rethinklab.experiments.trial import SCHEMA, Stage, digest
 
 
 def said(result):
@@ -47,7 +47,7 @@ def test_what_is_written_is_read_back(tmp_path):
     assert said(store.result(stage())) == {"test_accuracy": 0.5}
     assert (store.folder(stage()) / "x.txt").read_text() == "x"
     spec = json.loads((store.folder(stage()) / "spec.json").read_text())
-    assert (spec["kind"], spec["seed"], spec["schema"]) == ("large", 0, 1)
+    assert (spec["kind"], spec["seed"], spec["schema"]) == ("large", 0, SCHEMA)
     assert list(store.scan()) == [store.result(stage())]
 
 

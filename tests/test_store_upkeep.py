@@ -334,7 +334,7 @@ def test_an_unfinished_study_keeps_what_it_may_need(store):
     store.save_study("third", {"study": {}, "addresses": {"2/finetune": regime.address}})
     cleared = gc(store, unreferenced=True)
     assert [p.name for p in cleared.removed] == [family(3)[2].address]
-    assert "2 large networks and plans stay" in cleared.kept
+    assert "2 stages that others may rest on stay" in cleared.kept
     assert "third" in cleared.kept
     put(store, regime)
     assert gc(store, unreferenced=True).removed == []

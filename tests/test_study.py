@@ -176,7 +176,8 @@ def test_a_failed_stage_is_named_and_the_others_are_stored(images, tmp_path, mon
                                            r"seed 1: training diverged"):
         run(small_study(images), tmp_path / "runs")
     stored = [p.name.split("-")[0] for p in (tmp_path / "runs" / "stages").iterdir()]
-    assert sorted(stored) == ["large", "plan", "regime", "regime", "regime"]
+    assert sorted(stored) == ["large", "plan", "regime", "regime", "regime",
+                              "scratch", "scratch"]
 
 
 def test_a_folder_that_changed_between_studies_is_read_anew(tmp_path):

@@ -14,7 +14,8 @@ from small_studies import run, write_pair
 import rethinklab as rl
 from rethinklab.errors import ConfigError
 from rethinklab.experiments.results import stored_results
-from rethinklab.experiments.stages import Setting, TimeUp, load_network, load_plan, run_stage
+from rethinklab.experiments.stages import Setting, load_network, load_plan, run_stage
+from rethinklab.experiments.watchers import TimeUp
 from rethinklab.trainers.evaluate import correctness
 from rethinklab.trainers.regimes import REGIMES, find_regime
 
@@ -101,7 +102,7 @@ def test_stored_correctness_is_the_accuracy_image_by_image(done):
     study, store, results = done
     data = study.load()
     for _, row in results.frame.iterrows():
-        right = load_file(store.root / "stages" / row["address"] / "correct.safetensors")["correct"]
+        right = load_file(store.trained(row["address"]) / "correct.safetensors")["correct"]
         assert float(right.float().mean()) == pytest.approx(row["test_accuracy"])
     large = trial_of(study, "unpruned").stages[0]
     assert torch.equal(correctness(load_network(large, store), data),

@@ -148,7 +148,7 @@ def test_the_time_that_a_worker_took_to_start_is_not_given_to_its_stage(late, se
     end = clock.monotonic() + 50
     clock.now += late
     found = task.attempt(None, None, Setting("cpu"), end)
-    assert given == ([] if seconds is None else [Setting("cpu", seconds)])
+    assert given == ([] if seconds is None else [Setting("cpu", seconds, wait=False)])
     assert isinstance(found, OutOfTime) == (seconds is None)
 
 

@@ -74,7 +74,7 @@ class StoredStudy:
         stage = self._finished(self._trial(regime, seed).stages[-1])
         model = (build_stage_model(stage.spec) if regime == UNPRUNED else
                  self.beginning(regime, seed))
-        load_weights(model, self.store.folder(stage) / "weights.safetensors")
+        load_weights(model, self.store.trained(stage.address) / "weights.safetensors")
         return model.eval()
 
     def beginning(self, regime: str, seed: int) -> nn.Module:
@@ -113,7 +113,7 @@ class StoredStudy:
         was trained."""
         stage = self._finished(self._trial(regime, seed).stages[-1])
         try:
-            return pd.read_csv(self.store.folder(stage) / "history.csv")
+            return pd.read_csv(self.store.trained(stage.address) / "history.csv")
         except pd.errors.EmptyDataError:  # the regime "pruned"
             return pd.DataFrame()
         except (OSError, ValueError) as error:
@@ -123,7 +123,7 @@ class StoredStudy:
     def state(self, regime: str, seed: int) -> dict[str, Tensor]:
         """The stored weights of a regime's trained network by name."""
         stage = self._finished(self._trial(regime, seed).stages[-1])
-        return load_file(self.store.folder(stage) / "weights.safetensors")
+        return load_file(self.store.trained(stage.address) / "weights.safetensors")
 
     def _trial(self, regime: str, seed: int) -> Trial:
         if (regime, seed) not in self.trials:

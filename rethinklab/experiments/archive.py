@@ -20,8 +20,8 @@ from typing import Any, BinaryIO
 from rethinklab.errors import ConfigError, StoreError
 from rethinklab.experiments.store import Store, file_names, parse_json, read_json, reason
 from rethinklab.experiments.trial import SCHEMA
-from rethinklab.experiments.upkeep import needed
-from rethinklab.experiments.verify import ADDRESS, stage_fault, study_fault
+from rethinklab.experiments.upkeep import LAST, needed
+from rethinklab.experiments.verify import ADDRESS, fault_in_store, stage_fault, study_fault
 
 CONTENTS = "contents.json"  # first in an archive: what must be in it
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -91,7 +91,7 @@ def _addresses(place: Store, names: Sequence[str]) -> list[str]:
     addresses = sorted(needed(place, wanted))
     for address in addresses:
         folder = place.root / "stages" / address
-        if fault := stage_fault(folder):
+        if fault := fault_in_store(place.root / "stages", address):
             raise _damaged(place, folder, fault)
     return addresses
 
@@ -142,7 +142,8 @@ def import_(store: Store | str | Path, file: str | Path) -> Imported:
         with _opened(path) as archive:
             stages, studies = _survey(archive, path, report)
             place = store if isinstance(store, Store) else Store(store)
-            for address, files in sorted(stages.items()):
+            for address, files in sorted(stages.items(), key=lambda one: (
+                    one[0].startswith(LAST), one[0])):  # last those that may share a training
                 _take_stage(place, archive, address, files, report)
             for name, text in sorted(studies.items()):
                 _take_study(place, name, text, report)
@@ -238,7 +239,8 @@ def _take_stage(place: Store, archive: tarfile.TarFile, address: str,
             draft.mkdir(parents=True)
             for name, member in files.items():
                 _unpack(archive, member, draft / name)
-            if fault := stage_fault(draft, address) or _unnamed_file(draft):
+            if fault := (stage_fault(draft, address) or _unnamed_file(draft)
+                         or _without_training(place, draft, address)):
                 report.refused.append(f"{address}: {fault}")
                 return
             place.place(draft, address)
@@ -265,6 +267,12 @@ def _unpack(archive: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> No
 def _unnamed_file(folder: Path) -> str | None:
     more = set(file_names(folder)) - set(_stage_files(folder))
     return f"its manifest does not name {min(more)}" if more else None
+
+
+def _without_training(place: Store, folder: Path, address: str) -> str | None:
+    training = read_json(folder / "result.json").get("trained_at", address)
+    there = training == address or (place.root / "stages" / training / "result.json").is_file()
+    return None if there else f"the training that it shares, {training}, is not there"
 
 
 def _take_study(place: Store, name: str, text: bytes, report: Imported) -> None:

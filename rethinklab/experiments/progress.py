@@ -7,8 +7,8 @@ import json
 import platform
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rethinklab.errors import OutOfTime, RethinkError, StoreError, unknown_name
@@ -64,7 +64,8 @@ class Running:
     """A stage under way. share: how much of its work is done, 0 to 1. epoch, end: where its
     training is and ends, None where it does not train or has just begun. accuracy: of the last
     epoch on the test images. seconds_left: as its own process measures. place: host, device and
-    process. quiet: seconds since its last sign of life, where these are many."""
+    process. quiet: seconds since its last sign of life, where these are many. elsewhere: whether a
+    process works on it that is none of the run's that shows this."""
 
     label: str
     work: float
@@ -75,6 +76,7 @@ class Running:
     seconds_left: float | None = None
     place: str = ""
     quiet: float | None = None
+    elsewhere: bool = False
 
     def cells(self) -> tuple[str, str, str, str, str]:
         """Stage, epochs, test accuracy, time left and place, in words."""
@@ -83,7 +85,8 @@ class Running:
         left = "" if self.seconds_left is None else f"{describe_duration(self.seconds_left)} left"
         if self.quiet is not None:
             left = f"no sign of it for {describe_duration(self.quiet)}"
-        return self.label, epochs, accuracy, left, self.place
+        place = f"{self.place} (another run)".lstrip() if self.elsewhere else self.place
+        return self.label, epochs, accuracy, left, place
 
 
 @dataclass(frozen=True)
@@ -109,7 +112,9 @@ class Standing:
         if self.is_done:
             return f"all {self.total} stages are stored"
         waiting = self.total - self.stored - self.stopped - len(self.running)
-        counts = [(len(self.running), "running"), (self.stopped, "stopped on the way"),
+        others = sum(one.elsewhere for one in self.running)
+        counts = [(len(self.running) - others, "running"), (others, "running in other runs"),
+                  (self.stopped, "stopped on the way"),
                   (waiting, "waiting")]
         parts = [f"{self.stored} of {self.total} stages stored",
                  *(f"{count} {what}" for count, what in counts if count)]
@@ -178,7 +183,7 @@ def standing_in_store(store: Store, name: str, content: Mapping[str, Any]) -> St
     states: dict[str, State | None] = {}
     stopped: dict[str, State | None] = {}
     for address in entries.keys() - stored:
-        state, held = read_state(store, address), is_held(store, address)
+        state, held = read_state(store, address), store.is_held(address)
         if held:
             states[address] = state
         elif state is not None:
@@ -215,27 +220,18 @@ def read_state(store: Store, address: str) -> State | None:
         return None
 
 
-def is_held(store: Store, address: str) -> bool:
-    """Whether a process works on a stage."""
-    if not (store.root / "work" / f"{address}.lock").is_file():
-        return False
-    try:
-        with store.hold(address, wait=False) as free:
-            return not free
-    except StoreError:  # a store that this user may only read
-        return False
-
-
 def standing(name: str, entries: Mapping[str, Entry], stored: set[str],
              states: Mapping[str, State | None], stopped: Mapping[str, State | None] | None = None,
-             rate: float | None = None) -> Standing:
+             rate: float | None = None, elsewhere: Collection[str] = ()) -> Standing:
     """How far a study is, from its stages by address.
 
     stored: those that are done. states: of those under way, what they last wrote; None where that
     is nothing. stopped: of those that nobody works on. rate: work a second, as measured; without
-    it, what the stages under way measure together.
+    it, what the stages under way measure together. elsewhere: those of `states` that other runs
+    hold.
     """
-    running = tuple(describe(entries[address], state) for address, state in states.items())
+    running = tuple(replace(describe(entries[address], state), elsewhere=address in elsewhere)
+                    for address, state in states.items())
     begun = [describe(entries[address], state) for address, state in (stopped or {}).items()]
     total = sum(entry.work for entry in entries.values())
     done = sum(entries[address].work for address in stored)
@@ -272,6 +268,7 @@ class Display:
         self.stored = {s.address for s in stages} - {s.address for s in missing}
         self.count, self.finished = len(missing), 0
         self.running: dict[str, float] = {}  # the share that was done when this run took it over
+        self.elsewhere: set[str] = set()  # what other runs hold
         self.begun, self.done_here, self.looked = time.monotonic(), 0.0, 0.0
         self.failures: list[str] = []
         self.causes: list[RethinkError] = []
@@ -281,12 +278,23 @@ class Display:
 
     def started(self, stage: Stage) -> None:
         state = read_state(self.store, stage.address)
+        self.elsewhere.discard(stage.address)
         self.running[stage.address] = describe(self.entries[stage.address], state).share
         if self.bar.disable and stage.kind != "plan":  # nobody sees the bar: say so in a line
             self._say(f"{'':{2 * len(str(self.count)) + 3}} {stage.label} started")
 
+    def passed(self, stage: Stage, address: str) -> None:
+        self.running.pop(stage.address, None)
+        if address != stage.address:
+            return  # it waits for a training that it shares, in this run or another
+        if stage.address not in self.elsewhere and self.bar.disable and stage.kind != "plan":
+            self._say(f"{'':{2 * len(str(self.count)) + 3}} {stage.label} is held by another run")
+        self.elsewhere.add(stage.address)
+
     def ended(self, stage: Stage, error: RethinkError | None) -> None:
+        here = stage.address in self.running
         before = self.running.pop(stage.address, 0.0)
+        self.elsewhere.discard(stage.address)
         if isinstance(error, OutOfTime):
             self._say(f"{stage.label}: stopped, with a checkpoint to go on from")
             return
@@ -297,12 +305,14 @@ class Display:
             self._say(f"{stage.label}: failed")
             return
         self.stored.add(stage.address)
-        self.done_here += (1 - before) * self.entries[stage.address].work
+        if here:
+            self.done_here += (1 - before) * self.entries[stage.address].work
         if stage.kind != "plan":
             result = self.store.result(stage)
             self._say(f"[{self.finished:{len(str(self.count))}}/{self.count}] "
                       f"{stage.label:24} {result['test_accuracy']:7.2%}  "
-                      f"epochs: {result['epochs']}, {result['seconds']:.0f} s")
+                      f"epochs: {result['epochs']}, {result['seconds']:.0f} s"
+                      + ("" if here else ", by another run"))
 
     def tick(self) -> None:
         """Show how far the study is, less often where many stages run."""
@@ -321,7 +331,9 @@ class Display:
             entry = self.entries[address]
             done += max(0.0, describe(entry, state).share - self.running[address]) * entry.work
         rate = done / max(1e-9, time.monotonic() - self.begun)
-        return standing(self.name, self.entries, self.stored, states, rate=rate)
+        states |= {address: read_state(self.store, address) for address in self.elsewhere}
+        return standing(self.name, self.entries, self.stored, states, rate=rate,
+                        elsewhere=self.elsewhere)
 
     def close(self) -> None:
         if self.table is not None:
@@ -344,16 +356,18 @@ class Display:
 def summary(now: Standing) -> str:
     """What runs, where, and how long it has to go, for the end of a progress bar. Where: only what
     tells the stages apart, and nothing where all run in one place."""
-    places = {one.place.rpartition(", process")[0] for one in now.running if one.place}
+    places = {one.place.rpartition(", process")[0] for one in now.running
+              if one.place and not one.elsewhere}
     here = platform.node()
     parts = [] if now.seconds_left is None else [
         f"about {describe_duration(now.seconds_left)} to go"]
     for one in now.running:
-        if one.epoch is not None:
+        if one.epoch is not None and not one.elsewhere:
             where = one.place.rpartition(", process")[0].removeprefix(f"{here}, ")
             parts.append(f"{one.label} {one.epoch:.1f}/{one.end}"
                          + (f" on {where}" if len(places) > 1 else ""))
-    return "; ".join(parts)
+    others = sum(one.elsewhere for one in now.running)
+    return "; ".join([*parts, f"{others} in other runs"] if others else parts)
 
 
 class NotebookTable:

@@ -14,7 +14,7 @@ from rethinklab.experiments.queue import Entry, load_queue
 from rethinklab.experiments.results import Results
 from rethinklab.experiments.stages import run_one
 from rethinklab.experiments.store import Store
-from rethinklab.experiments.trial import Trial
+from rethinklab.experiments.trial import SCHEMA, Trial
 
 
 @dataclass(frozen=True)
@@ -44,12 +44,14 @@ class Again:
 
 
 def recorded_rows(folder: Path) -> pd.DataFrame:
-    """All recorded trials that the queue of the folder can run: entry, address, regime, seed.
+    """All recorded trials that the queue of the folder can run: entry, address, regime, seed,
+    schema (1 where a table is from before that was recorded).
 
     A trial that several studies share is listed once. Raises ConfigError where there is none.
     """
     names = {entry.name for entry in load_queue(folder / "queue.toml")}
-    found = [Results.load(path).frame[["address", "regime", "seed"]].assign(entry=path.stem)
+    found = [Results.load(path).frame.reindex(columns=["address", "regime", "seed", "schema"])
+             .fillna({"schema": 1}).astype({"schema": int}).assign(entry=path.stem)
              for path in sorted(folder.glob("*.csv")) if path.stem in names]
     if not found:
         raise ConfigError(f"no study of the queue {folder / 'queue.toml'} is recorded there.")
@@ -58,10 +60,13 @@ def recorded_rows(folder: Path) -> pd.DataFrame:
 
 def pick(folder: Path, count: int, seed: int) -> list[str]:
     """The addresses of so many recorded trials, drawn at random among those that can be run here:
-    their images are there, and they want no GPU."""
+    their images are there, they want no GPU, and they were recorded as this version records.
+    Raises ConfigError where none was."""
     here = {e.name for e in load_queue(folder / "queue.toml") if not e.obstacle(gpu=False)}
     rows = recorded_rows(folder)
-    addresses = sorted(rows.loc[rows["entry"].isin(here), "address"])
+    if not (rows["schema"] == SCHEMA).any():
+        _check_schema(rows.iloc[0])
+    addresses = sorted(rows.loc[rows["entry"].isin(here) & (rows["schema"] == SCHEMA), "address"])
     return random.Random(seed).sample(addresses, min(count, len(addresses)))
 
 
@@ -69,17 +74,26 @@ def rerun(folder: Path, addresses: Sequence[str], store: Store,
           device: str = "auto") -> list[Again]:
     """Run recorded trials anew, with all that they rest on, in `store`.
 
-    Raises ConfigError for an address that is not recorded, or whose study, as the queue has it
-    now, gives it no more: its images or settings are others.
+    Raises ConfigError for an address that is not recorded, or was under another schema, or whose
+    study, as the queue has it now, gives it no more: its images or settings are others.
     """
-    rows = recorded_rows(folder).set_index("address")
+    rows = recorded_rows(folder).set_index("address", drop=False)
     for address in addresses:
         if address not in rows.index:
             raise ConfigError(f"no trial {address} of the queue is recorded in {folder}; its "
                               "tables have a column address.")
+        _check_schema(rows.loc[address])
     entries = {entry.name: entry for entry in load_queue(folder / "queue.toml")}
     return [_again(folder, entries[rows.loc[address, "entry"]], address, store, device)
             for address in addresses]
+
+
+def _check_schema(row: pd.Series) -> None:
+    if row["schema"] != SCHEMA:
+        raise ConfigError(f"{row['address']} of {row['entry']} was recorded under schema "
+                          f"{row['schema']} of results, and this version has schema {SCHEMA}, "
+                          "under which the same settings may train otherwise; record the study "
+                          "anew, or rerun it with the version that its column commit names.")
 
 
 def _again(folder: Path, entry: Entry, address: str, store: Store, device: str) -> Again:

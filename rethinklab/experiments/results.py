@@ -133,14 +133,15 @@ class Results:
     def _correct(self, regime: str, seed: int) -> Any:
         rows = self.frame[(self.frame["regime"] == regime) & (self.frame["seed"] == seed)]
         assert self.store is not None
-        right = load_correctness(self.store.root / "stages" / rows["address"].iloc[0])
+        right = load_correctness(self.store.trained(rows["address"].iloc[0]))
         if right is None:
             raise ConfigError(f"{regime_title(regime)} of seed {seed} was run before the kit "
                               "stored which images are right; run it in a new store.")
         return right.numpy()
 
     def ledger(self) -> pd.DataFrame:
-        """What a trial of each regime cost in all, everything that it rests on included: a row per
+        """What a trial of each regime cost in all, everything that it rests on included, what it
+        shares with others in full: a row per
         regime with the means of epochs, training images, multiply-adds of forward and backward
         passes, passes over calibration images, and seconds."""
         columns = [c for c in self.frame if c.startswith("spent_")]

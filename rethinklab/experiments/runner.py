@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from rethinklab.experiments.results import Results, collect
 from rethinklab.experiments.store import Store
 from rethinklab.experiments.study import Study
 from rethinklab.experiments.time_limit import Countdown
+from rethinklab.experiments.trial import Stage
 from rethinklab.pruners import method_digest
 from rethinklab.trainers import distributed
 from rethinklab.trainers.events import check_tensorboard
@@ -36,6 +37,8 @@ def run(study: Study, store: str | Path | Store = "runs", *, workers: int | None
     `slurm` as `SlurmJobs` takes it. gpus_per_trial: share of a GPU, for ray and slurm.
     time_limit: seconds, or a text such as "25m" or "1h30m", after which everything has ended; with
     workers=0 at the end of the epoch under way. events: a folder for TensorBoard's files.
+    Several processes on one store, on any nodes with one file system, that run the same study or
+    others share the work: what one holds, the others pass over for the next that is free.
     Raises StagesFailed naming each stage that failed, after all that need none of them are
     done and stored; OutOfTime where the time ran out first, and the same call goes on.
     """
@@ -70,21 +73,27 @@ def run(study: Study, store: str | Path | Store = "runs", *, workers: int | None
                           progress)
         try:
             ran_out = run_stages(missing, place, executor, limit=limit, started=display.started,
-                                 ended=display.ended, tick=display.tick)
+                                 ended=display.ended, tick=display.tick, passed=display.passed)
         finally:
             display.close()
-        failed = " ".join(display.failures)
-        stored = sum(place.has(stage) for stage in missing)
-        if ran_out:
-            raise OutOfTime(f"the time was up with {len(stages) - len(missing) + stored} of "
-                            f"{len(stages)} stages stored; the same call goes on from there."
-                            + f" {failed}".rstrip())
-        if failed:
-            untried = len(missing) - stored - len(display.failures)
-            raise StagesFailed(display.causes, (
-                f"of {len(missing)} stages {len(display.failures)} failed, {stored} are stored and "
-                f"{untried} that need the failed ones were not tried. {failed}"))
+        check_done(display, stages, missing, place, ran_out)
     return collect(study, place, addresses.values())
+
+
+def check_done(display: Display, stages: Sequence[Stage], missing: Sequence[Stage], store: Store,
+               ran_out: bool) -> None:
+    """Raises OutOfTime or StagesFailed unless all that was missing is stored."""
+    failed = " ".join(display.failures)
+    stored = sum(store.has(stage) for stage in missing)
+    if ran_out:
+        raise OutOfTime(f"the time was up with {len(stages) - len(missing) + stored} of "
+                        f"{len(stages)} stages stored; the same call goes on from there."
+                        + f" {failed}".rstrip())
+    if failed:
+        untried = len(missing) - stored - len(display.failures)
+        raise StagesFailed(display.causes, (
+            f"of {len(missing)} stages {len(display.failures)} failed, {stored} are stored and "
+            f"{untried} that need the failed ones were not tried. {failed}"))
 
 
 def _load(study: Study) -> ImageData:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path
@@ -22,21 +21,21 @@ from rethinklab.analysis.cost import Cost, profile
 from rethinklab.analysis.ledger import Ledger, keeping
 from rethinklab.commit import code_commit
 from rethinklab.data import ImageData, load_data
-from rethinklab.errors import ConfigError, RethinkError, StoreError, first_line
-from rethinklab.experiments.store import Store, write_atomically
-from rethinklab.experiments.trial import Stage, Trial
+from rethinklab.errors import ConfigError, RethinkError, StageHeld, StoreError, first_line
+from rethinklab.experiments.sharing import scratch_stage, shared_result
+from rethinklab.experiments.store import Store
+from rethinklab.experiments.trial import SCHEMA, Stage, Trial
+from rethinklab.experiments.watchers import ProgressFile, TimeUp
 from rethinklab.models import build_model
 from rethinklab.pruners import Origin, Plan, find_method, make_pruner
 from rethinklab.pruners.lottery import rewound
 from rethinklab.trainers import distributed
-from rethinklab.trainers.callbacks import Callback, TrainState
+from rethinklab.trainers.callbacks import Callback
 from rethinklab.trainers.evaluate import correctness, evaluate
 from rethinklab.trainers.events import EventFile
 from rethinklab.trainers.loop import TrainResult, history_frame, pick_device, train
 from rethinklab.trainers.recipe import Recipe
 from rethinklab.trainers.regimes import UNPRUNED, find_regime
-
-PROGRESS_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -45,13 +44,15 @@ class Setting:
 
     device: "auto", "cpu", "cuda", ... seconds: after which training stops at the end of an epoch,
     from when the stage starts; None is never. events: a folder for TensorBoard's event files.
-    engine: what runs it, which the result tells.
+    engine: what runs it, which the result tells. wait: whether to wait for a stage that another
+    process holds, rather than raise StageHeld.
     """
 
     device: str = "auto"
     seconds: float | None = None
     events: str | None = None
     engine: str = "local"
+    wait: bool = True
 
 
 def run_one(trial: Trial, store: Store, device: str = "auto") -> dict[str, Any]:
@@ -65,16 +66,18 @@ def run_one(trial: Trial, store: Store, device: str = "auto") -> dict[str, Any]:
 def run_stage(stage: Stage, store: Store, setting: Setting | None = None) -> None:
     """Do one stage unless it is stored; what it needs must be.
 
-    Raises OutOfTime where the setting's seconds ran out, with a checkpoint to go on from.
+    Raises OutOfTime where the setting's seconds ran out, with a checkpoint to go on from, and
+    StageHeld where another process works on it and the setting is not to wait.
     """
+    setting = setting or Setting()
     if distributed.broadcast_object(store.has(stage)):
         return
     work = {"large": _train_large, "plan": _make_plan, "regime": _train_regime}[stage.kind]
-    with store.claim(stage) if distributed.is_main() else nullcontext(True) as claimed:
-        if not distributed.broadcast_object(claimed):
+    with _claimed(stage, store, setting) as to_do:
+        if not to_do:
             return
         try:
-            work(stage, store, setting or Setting())
+            work(stage, store, setting)
         except RethinkError:
             raise
         except Exception as error:  # of the user's network, of a GPU out of memory
@@ -87,6 +90,17 @@ def run_stage(stage: Stage, store: Store, setting: Setting | None = None) -> Non
     distributed.barrier()
 
 
+@contextmanager
+def _claimed(stage: Stage, store: Store, setting: Setting) -> Iterator[bool]:
+    """Hold a stage, in all processes that train together; yields whether it is still to do."""
+    main = distributed.is_main()
+    with store.claim(stage, setting.wait) if main else nullcontext(None) as claimed:
+        to_do = distributed.broadcast_object(claimed)
+        if to_do is None:
+            raise StageHeld(stage.address)
+        yield to_do
+
+
 def _train_large(stage: Stage, store: Store, setting: Setting) -> None:
     data = stage_data(stage)
     during = stage.spec.get("during")
@@ -96,7 +110,7 @@ def _train_large(stage: Stage, store: Store, setting: Setting) -> None:
                      last_epoch=stage.spec.get("until"))
     cost = profile(outcome.model, data.input_shape, latency=False)
     name = f"{during['method']} training" if during else UNPRUNED
-    _store_training(stage, store, outcome, data, cost, name, setting)
+    _store_training(stage, store, outcome, data, cost, setting, regime=name, trained_for=name)
 
 
 def method_callbacks(during: dict[str, Any], data: ImageData) -> list[Callback]:
@@ -135,18 +149,34 @@ def _train_regime(stage: Stage, store: Store, setting: Setting) -> None:
         plan = load_plan(stage.needs[0], store)
         ratio = plan.flops_ratio
         start, first_epoch = _start(stage, store, plan, data, recipe, setting)
-    budget = find_regime(stage.spec["regime"]).budget(recipe, ratio)
-    acting = plan.callbacks() if plan else []
-    if budget is None:
-        start = start.to(pick_device(setting.device))
-        outcome = TrainResult(start, history_frame([]), evaluate(start, data)[0])
-    else:
+    regime = find_regime(stage.spec["regime"])
+    budget = regime.budget(recipe, ratio)
+    if budget is not None:
         budget = replace(budget, lr=stage.spec.get("lr", budget.lr))
-        outcome = _train(stage, store, start, data, budget, setting, acting, first_epoch)
     masked = bool(plan and plan.masks)
-    cost = profile(outcome.model, data.input_shape, count="nonzero" if masked else "dense",
-                   latency=False)
-    _store_training(stage, store, outcome, data, cost, stage.spec["regime"], setting, masked)
+
+    def train_into(place: Stage, **more: Any) -> None:
+        if budget is None:
+            network = start.to(pick_device(setting.device))
+            outcome = TrainResult(network, history_frame([]), evaluate(network, data)[0])
+        else:
+            outcome = _train(stage, store, start, data, budget, setting,
+                             plan.callbacks() if plan else [], first_epoch)
+        cost = profile(outcome.model, data.input_shape, count="nonzero" if masked else "dense",
+                       latency=False)
+        made = stage.spec["plan"]["method"] if plan else stage.spec["pruned_model"]
+        _store_training(place, store, outcome, data, cost, setting, masked, trained_for=made,
+                        **more)
+
+    if plan is None or budget is None or regime.start != "new":
+        train_into(stage, regime=stage.spec["regime"])
+        return
+    training = scratch_stage(stage, start, plan.masks, budget)
+    with _claimed(training, store, setting) as to_do:
+        if to_do:
+            train_into(training)
+    if distributed.is_main():
+        store.write(stage, shared_result(stage, training, store.result(training)))
 
 
 def _start(stage: Stage, store: Store, plan: Plan, data: ImageData, recipe: Recipe,
@@ -211,27 +241,17 @@ def _train(stage: Stage, store: Store, model: nn.Module, data: ImageData, recipe
                  stop=None if setting.seconds is None else TimeUp(setting.seconds))
 
 
-class TimeUp:
-    """Says that a run must stop because another epoch, as long as the longest so far, would not
-    end in time. seconds: from now on. Looks at no clock that can be set."""
-
-    def __init__(self, seconds: float) -> None:
-        self.end = time.monotonic() + seconds
-
-    def __call__(self, state: TrainState) -> bool:
-        longest = max(row["seconds"] for row in state.history)
-        return time.monotonic() + longest > self.end
-
-
 def _store_training(stage: Stage, store: Store, outcome: TrainResult, data: ImageData, cost: Cost,
-                    regime: str, setting: Setting, masked: bool = False) -> None:
+                    setting: Setting, masked: bool = False, **told: str) -> None:
+    """told: what the result says besides: for which regime, and for which method it was trained
+    first."""
     history = outcome.history
     seconds = float(history["seconds"].sum()) if len(history) else 0.0
     ledger = Ledger(seconds=seconds)
     ledger.train(len(data.train), len(history), cost.macs)
     result = {
-        "stage": stage.kind, "address": stage.address, "regime": regime,
-        "seed": stage.spec["seed"], "test_accuracy": outcome.test_accuracy,
+        "stage": stage.kind, "address": stage.address, **told, "trained_at": stage.address,
+        "schema": SCHEMA, "seed": stage.spec["seed"], "test_accuracy": outcome.test_accuracy,
         "epochs": len(history), "params": cost.nonzero_params if masked else cost.params,
         "nonzero_params": cost.nonzero_params,
         "macs": cost.macs, "flops": cost.flops, "data": data.name, "classes": data.num_classes,
@@ -258,41 +278,6 @@ def provenance(device: str) -> dict[str, str]:
     return {"device": f"{chosen.type} ({name})", "rethinklab": rethinklab.__version__,
             "torch": torch.__version__, "python": platform.python_version(),
             "date": time.strftime("%Y-%m-%d", time.gmtime())}
-
-
-class ProgressFile(Callback):
-    """Writes how far a run is into a small file, for displays in other processes."""
-
-    def __init__(self, path: Path, device: str) -> None:
-        self.path, self.step, self.written = path, 0, 0.0
-        self.place = {"host": platform.node(), "device": str(pick_device(device)),
-                      "process": os.getpid()}
-        self.begun, self.first = time.monotonic(), 0
-
-    def on_start(self, state: TrainState) -> None:
-        self.step = self.first = state.epoch * state.steps_per_epoch
-        self._write(state)
-
-    def after_step(self, state: TrainState) -> None:
-        self.step += 1
-        if time.monotonic() - self.written > PROGRESS_SECONDS:
-            self._write(state)
-
-    def after_epoch(self, state: TrainState) -> None:
-        self._write(state)
-
-    def _write(self, state: TrainState) -> None:
-        last = state.history[-1]["test_accuracy"] if state.history else None
-        done, end = self.step - self.first, state.epochs.stop * state.steps_per_epoch
-        spent = time.monotonic() - self.begun
-        content = {"epoch": self.step / state.steps_per_epoch, "epochs": state.recipe.epochs,
-                   "first": state.epochs.start, "end": state.epochs.stop, "test_accuracy": last,
-                   "seconds_left": spent / done * (end - self.step) if done else None,
-                   **self.place}
-        with suppress(OSError):  # a display is not worth a run
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(self.path, json.dumps(content))
-        self.written = time.monotonic()
 
 
 def build_stage_model(spec: dict[str, Any]) -> nn.Module:

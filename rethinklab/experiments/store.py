@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from rethinklab.errors import ConfigError, StoreError, unknown_name
+from rethinklab.errors import ConfigError, StageHeld, StoreError, unknown_name
 from rethinklab.experiments.trial import SCHEMA, Stage
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class Store:
             probe = self.root / "work" / f"probe-{uuid.uuid4().hex}"
             probe.touch()
             probe.unlink(missing_ok=True)  # a clean-up elsewhere may have been faster
-            if not marker.is_file():
+            if not marker.is_file() or read_schema(marker) < SCHEMA:
                 write_atomically(marker, json.dumps({"schema": SCHEMA}))
         except OSError as error:
             raise StoreError(f"the store {self.root} cannot be written ({error.strerror}); choose "
@@ -144,6 +144,12 @@ class Store:
         return [address for address in names_in(stages)
                 if os.path.isfile(os.path.join(stages, address, "result.json"))]
 
+    def trained(self, address: str) -> Path:
+        """The folder with the weights, history and right answers of a result, which may be those
+        of a training that it shares. Raises StoreError where the result is damaged."""
+        result = self.read_address(address) or {}
+        return self.root / "stages" / str(result.get("trained_at", address))
+
     def work(self, stage: Stage) -> Path:
         """Where a stage under way keeps its checkpoint and progress."""
         return self.root / "work" / stage.address
@@ -171,23 +177,45 @@ class Store:
             if held:
                 lock.release()
 
+    def is_held(self, address: str) -> bool:
+        """Whether a process works on an address; False where that cannot be told, in a store that
+        this user may only read."""
+        if not (self.root / "work" / f"{address}.lock").is_file():
+            return False
+        try:
+            with self.hold(address, wait=False) as free:
+                if free and not (self.root / "work" / address).exists():
+                    self.drop_lock(address)  # its holder has just finished
+                return not free
+        except StoreError:
+            return False
+
     def drop_lock(self, address: str) -> None:
         """Remove the lock's file, for its holder: whoever waits for it takes a new one."""
         with suppress(OSError):
             (self.root / "work" / f"{address}.lock").unlink()
 
     @contextmanager
-    def claim(self, stage: Stage) -> Iterator[bool]:
-        """Hold the stage; yields whether it is still to do, which counts as an attempt.
+    def claim(self, stage: Stage, wait: bool = True) -> Iterator[bool | None]:
+        """Hold the stage; yields whether it is still to do, which counts as an attempt (but for
+        one that ends with StageHeld).
 
-        Waits while another process holds it. The operating system frees the lock of a killed
-        process, so there is nothing to clean up and no clock to trust.
+        While another process holds it, waits, or yields None where `wait` is false. The operating
+        system frees the lock of a killed process, so there is nothing to clean up and no clock to
+        trust.
         """
-        with self.hold(stage.address):
+        with self.hold(stage.address, wait) as held:
+            if not held:
+                yield None
+                return
             to_do = not self.has(stage)
             if to_do:
-                self._count_attempt(stage)
-            yield to_do
+                self._count_attempt(stage, 1)
+            try:
+                yield to_do
+            except StageHeld:
+                self._count_attempt(stage, -1)
+                raise
             if self.has(stage):
                 shutil.rmtree(self.work(stage), ignore_errors=True)
                 self.drop_lock(stage.address)
@@ -199,10 +227,10 @@ class Store:
         except (OSError, ValueError):
             return 0
 
-    def _count_attempt(self, stage: Stage) -> None:
+    def _count_attempt(self, stage: Stage, more: int) -> None:
         with suppress(OSError):  # a count is not worth a run
             self.work(stage).mkdir(parents=True, exist_ok=True)
-            write_atomically(self.work(stage) / "attempts", str(self.attempts(stage) + 1))
+            write_atomically(self.work(stage) / "attempts", str(self.attempts(stage) + more))
 
     def write(self, stage: Stage, result: dict[str, Any],
               fill: Callable[[Path], None] = lambda folder: None) -> None:

@@ -17,7 +17,7 @@ from rethinklab.trainers.recipe import Recipe
 from rethinklab.trainers.regimes import UNPRUNED, find_regime
 from rethinklab.values import plain, settle
 
-SCHEMA = 1
+SCHEMA = 2
 NOT_OF_THE_LARGE: dict[str, Any] = {"finetune_epochs": None, "counted_epochs": None}
 
 
@@ -25,9 +25,11 @@ NOT_OF_THE_LARGE: dict[str, Any] = {"finetune_epochs": None, "counted_epochs": N
 class Stage:
     """A unit of work with one stored outcome.
 
-    kind: "large" (train the unpruned network), "plan" (prune it) or "regime" (train the pruned
-    one). spec: all that determines the outcome. source: how to load the images; not part of the
-    identity, which is the images' fingerprint. needs: the stages that must be there first.
+    kind: "large" (train the unpruned network), "plan" (prune it), "regime" (train the pruned one)
+    or "scratch" (train an architecture from new weights, for every regime that asks for just this:
+    see `rethinklab.experiments.sharing`). spec: all that determines the outcome. source: how to
+    load the images; not part of the identity, which is the images' fingerprint. needs: the stages
+    that must be there first.
     """
 
     kind: str

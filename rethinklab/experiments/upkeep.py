@@ -21,7 +21,7 @@ from rethinklab.experiments.store import (
     write_atomically,
 )
 from rethinklab.experiments.trial import SCHEMA, digest
-from rethinklab.experiments.verify import ADDRESS, stage_fault, study_fault
+from rethinklab.experiments.verify import ADDRESS, fault_in_store, study_fault
 
 DAMAGE = ("store", "stage", "study")
 LAST = "regime-"  # how addresses begin of stages that no other rests on
@@ -146,7 +146,7 @@ def _quarantine(place: Store, finding: Finding) -> str:
             return f"{finding.path} is left alone, because a run works on it."
         if not (place.root / "work" / finding.path.name).exists():
             place.drop_lock(finding.path.name)
-        if not stage_fault(finding.path):
+        if not fault_in_store(finding.path.parent, finding.path.name):
             return f"{finding.path} is in order again."
         return f"{finding.path} is now {place.set_aside(finding.path)}: {finding.text}."
 
@@ -254,8 +254,9 @@ def _unreferenced(place: Store) -> tuple[list[str], str]:
     last = {address for address in unused if address.startswith(LAST)}
     if not unfinished or last == unused:
         return sorted(unused), ""
-    return sorted(last), (f"{len(unused - last)} large networks and plans stay that no study uses, "
-                          f"because {', '.join(unfinished)} may still need them; finish it first.")
+    return sorted(last), (f"{len(unused - last)} stages that others may rest on stay, though no "
+                          f"study uses them, because {', '.join(unfinished)} may still need "
+                          "them; finish it first.")
 
 
 def _wanted(place: Store) -> dict[str, set[str]]:
@@ -301,10 +302,11 @@ def _newest_schema(root: Path) -> int:
 
 
 def _stage_findings(root: Path) -> Iterator[Finding]:
+    known: dict[str, str | None] = {}
     for name in names_in(root / "stages"):
         folder = root / "stages" / name
         try:
-            text = stage_fault(folder)
+            text = fault_in_store(root / "stages", name, known)
         except PermissionError as error:
             yield Finding("stage", folder, f"it cannot be read ({reason(error)}); ask its owner",
                           mendable=False)

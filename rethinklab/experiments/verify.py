@@ -29,6 +29,22 @@ def stage_fault(folder: Path, address: str | None = None) -> str | None:
         return f"it cannot be read ({reason(error)})"
 
 
+def fault_in_store(stages: Path, address: str, known: dict[str, str | None] | None = None
+                   ) -> str | None:
+    """What is wrong with a stage in the folder of all stages, or with the training that it shares.
+    known: what was found of some by themselves, and is added to. Raises PermissionError."""
+    known = {} if known is None else known
+    if address not in known:
+        known[address] = stage_fault(stages / address)
+    if known[address]:
+        return known[address]
+    training = read_json(stages / address / "result.json").get("trained_at", address)
+    if training == address:
+        return None
+    fault = fault_in_store(stages, training, known)
+    return fault and f"the training that it shares, {training}, is damaged or missing ({fault})"
+
+
 def _stage_faults(folder: Path, address: str) -> Iterator[str]:
     if not folder.is_dir():
         yield "it is not a folder"
@@ -49,6 +65,8 @@ def _stage_faults(folder: Path, address: str) -> Iterator[str]:
     needs = result.get("needs", [])
     if not isinstance(needs, list) or not all(isinstance(need, str) for need in needs):
         yield "result.json does not say what it needs"
+    if not ADDRESS.fullmatch(str(result.get("trained_at", address))):
+        yield "result.json does not say where its training is"
     if "files" in result:
         yield from _unlike(folder, result["files"])
     else:

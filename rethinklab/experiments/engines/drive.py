@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import heapq
 import os
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
-from rethinklab.errors import OutOfTime, RethinkError
+from rethinklab.errors import OutOfTime, RethinkError, StageHeld
 from rethinklab.experiments.store import Store
 from rethinklab.experiments.time_limit import Countdown
 from rethinklab.experiments.trial import Stage
@@ -22,6 +23,7 @@ GRACE_SECONDS = 2.0
 
 Started = Callable[[Stage], None]
 Ended = Callable[[Stage, "RethinkError | None"], None]
+Passed = Callable[[Stage, str], None]
 
 
 @dataclass(frozen=True)
@@ -58,29 +60,40 @@ class Executor(Protocol):
 
 
 def run_stages(stages: Sequence[Stage], store: Store, executor: Executor, *, limit: Countdown,
-               started: Started, ended: Ended, tick: Callable[[], None]) -> bool:
+               started: Started, ended: Ended, tick: Callable[[], None],
+               passed: Passed = lambda stage, address: None) -> bool:
     """Run stages, the first ones first, each when what it needs is stored; those that need one
     that failed are left out. Returns whether the time ran out before all was tried.
 
+    What another process works on is passed over for the next that is free, and looked at again
+    about twice a second: it may be done by then, or its process dead and the stage free.
     limit: once a stage stopped early for it nothing more is started, and what still runs at its
     end is cancelled. started, ended: called here for each stage, `ended` with the error where
-    there was one, which is OutOfTime for a stage that stopped early. tick: called about twice a
+    there was one, which is OutOfTime for a stage that stopped early; for one that another process
+    did, `ended` alone. passed: called for one that is passed over, each time, with the address
+    that is held: its own, or that of the training that it shares. tick: called about twice a
     second meanwhile. A stage whose worker was lost is given out again, twice at most.
     """
     queue, running, losses = Queue(stages, store), 0, Counter[str]()
     closing = False
     try:
         while not distributed.broadcast_object(limit.over):
-            batch = [] if closing else queue.take(executor.slots - running)
+            batch = [] if closing else queue.take(executor.slots - running, ended, passed)
             if batch:
                 executor.submit(batch, before_end(limit.left))
                 running += len(batch)
                 for stage in batch:
                     started(stage)
-            if not running:
+            if not running and (closing or not queue.held):
                 break  # all are done, or need one that failed
-            for stage, outcome in executor.poll(min(POLL_SECONDS, limit.left or POLL_SECONDS)):
+            if not running:
+                rest(limit)
+            for stage, outcome in executor.poll(pause(limit)) if running else []:
                 running -= 1
+                if isinstance(outcome, StageHeld):
+                    queue.pass_over(stage, outcome.address)
+                    passed(stage, outcome.address)
+                    continue
                 if isinstance(outcome, Lost):
                     losses[stage.address] += outcome.counts
                     if losses[stage.address] <= RETRIES:
@@ -91,9 +104,19 @@ def run_stages(stages: Sequence[Stage], store: Store, executor: Executor, *, lim
             tick()
         if running:
             executor.cancel()
-        return closing or running > 0 or bool(queue.ready)
+        return closing or running > 0 or bool(queue.ready or queue.held)
     finally:
         executor.close()
+
+
+def pause(limit: Countdown) -> float:
+    """Seconds until it is time to look around again."""
+    return min(POLL_SECONDS, limit.left or POLL_SECONDS)
+
+
+def rest(limit: Countdown) -> None:
+    """Wait where all that is left is held by other processes."""
+    time.sleep(pause(limit))
 
 
 def before_end(left: float | None) -> float | None:
@@ -102,14 +125,22 @@ def before_end(left: float | None) -> float | None:
 
 
 class Queue:
-    """The stages that wait, in their order; those come out whose needs are stored."""
+    """The stages that wait, in their order; those come out whose needs are stored and that no
+    other process holds.
+
+    Other processes change the store meanwhile, so where several train one network together, the
+    first alone looks at it, and all do alike. held: by address, what is locked elsewhere: the
+    stage itself, or the training that it shares.
+    """
 
     def __init__(self, stages: Sequence[Stage], store: Store) -> None:
         self.store = store
+        self.held: dict[str, str] = {}
         self.order = {stage.address: number for number, stage in enumerate(stages)}
         self.stages = list(stages)
-        self.unmet = {stage.address: {need.address for need in stage.needs if not store.has(need)}
-                      for stage in stages}
+        self.unmet = distributed.broadcast_object(
+            {stage.address: {need.address for need in stage.needs if not store.has(need)}
+             for stage in stages})
         self.needed_by: dict[str, list[str]] = {}
         for address, needs in self.unmet.items():
             for need in needs:
@@ -117,10 +148,43 @@ class Queue:
         self.ready = [number for number, stage in enumerate(stages)
                       if not self.unmet[stage.address]]
 
-    def take(self, most: int) -> list[Stage]:
-        """Up to `most` stages that can be run now."""
-        return [self.stages[heapq.heappop(self.ready)]
-                for _ in range(min(most, len(self.ready)))]
+    def take(self, most: int, ended: Ended, passed: Passed) -> list[Stage]:
+        """Up to `most` stages that can be run now. On the way to them those are settled that
+        another process has done, and those passed over that one holds."""
+        batch: list[Stage] = []
+        if most > 0:
+            self._recall()
+        while len(batch) < most and self.ready:
+            stage = self.stages[heapq.heappop(self.ready)]
+            found = self._look(stage, stage.address)
+            if found == "stored":
+                ended(stage, self.settle(stage, None))
+            elif found == "held":
+                self.pass_over(stage, stage.address)
+                passed(stage, stage.address)
+            else:
+                batch.append(stage)
+        return batch
+
+    def pass_over(self, stage: Stage, address: str) -> None:
+        """Have a stage wait until no other process holds `address`."""
+        self.held[stage.address] = address
+
+    def _recall(self) -> None:
+        """Have those come out again that nobody else works on any more."""
+        for address, lock in list(self.held.items()):
+            stage = self.stages[self.order[address]]
+            if self._look(stage, lock) != "held":
+                del self.held[address]
+                self.put_back(stage)
+
+    def _look(self, stage: Stage, lock: str) -> str:
+        """"stored", "held" by another process, or "free"."""
+        found = ""
+        if distributed.is_main():
+            found = ("held" if self.store.is_held(lock) else
+                     "stored" if arrived(self.store, stage) else "free")
+        return distributed.broadcast_object(found)
 
     def put_back(self, stage: Stage) -> None:
         """Have a stage come out again."""

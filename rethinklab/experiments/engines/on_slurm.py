@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from rethinklab.errors import ConfigError, OutOfTime, RethinkError
+from rethinklab.errors import ConfigError, OutOfTime, RethinkError, StageHeld
 from rethinklab.experiments.engines.cores import available_cores
 from rethinklab.experiments.engines.drive import RETRIES, Lost, Outcome
 from rethinklab.experiments.engines.local import check_threads
@@ -96,7 +96,7 @@ class SlurmJobs:
         except self.lost:
             outcome = Lost(f"the Slurm job {job.job_id} ended without a result ({job.state}; its "
                            f"log is {job.paths.stderr})")
-        self.all_well &= outcome is None or isinstance(outcome, OutOfTime)
+        self.all_well &= outcome is None or isinstance(outcome, (OutOfTime, StageHeld))
         return outcome
 
     def cancel(self) -> None:

@@ -13,7 +13,8 @@ from rethinklab.experiments.trial import Stage
 
 def attempt(stage: Stage, store: Store, setting: Setting,
             end: float | None = None) -> RethinkError | None:
-    """Do a stage; the error where it failed for a known reason, None where it is stored.
+    """Do a stage; the error where it failed for a known reason, None where it is stored. One that
+    another process holds is not waited for: StageHeld.
 
     end: in place of the setting's seconds, when to stop by the monotonic clock of this machine,
     which all its processes share: a worker may take long to start.
@@ -24,7 +25,7 @@ def attempt(stage: Stage, store: Store, setting: Setting,
             return OutOfTime("the time was up before it began.")
         setting = replace(setting, seconds=left)
     try:
-        run_stage(stage, store, setting)
+        run_stage(stage, store, replace(setting, wait=False))
     except RethinkError as error:
         return error
     return None
