@@ -9,8 +9,6 @@ import pandas as pd
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from rethinklab.errors import ConfigError
-from rethinklab.evidence.comparisons import budget_table
-from rethinklab.experiments.results import Results
 from rethinklab.figures.given import expect, told
 from rethinklab.figures.lines import legend_above, regime_lines, with_means
 from rethinklab.figures.style import (
@@ -21,10 +19,12 @@ from rethinklab.figures.style import (
     paper_figure,
     paper_style,
 )
+from rethinklab.results import Results
+from rethinklab.results.comparisons import budget_table
 from rethinklab.trainers.regimes import UNPRUNED, find_regime, regime_title
 
 COLUMNS = ("regime", "seed", "test_accuracy", "macs_spent", "macs_own")
-REMEDY = "`evidence.comparisons.budget_table` makes it from the results of a study"
+REMEDY = "`results.comparisons.budget_table` makes it from the results of a study"
 
 
 def accuracy_budget(given: Results | pd.DataFrame, width: float = TEXT_WIDTH,
@@ -34,7 +34,7 @@ def accuracy_budget(given: Results | pd.DataFrame, width: float = TEXT_WIDTH,
 
     Regimes with new weights have a second, pale mark at the cost of their own training: all that
     they cost where the architecture is known beforehand. given: the results of a study, or the
-    frame that `evidence.comparisons.budget_table` makes of them. Raises ConfigError where a
+    frame that `results.comparisons.budget_table` makes of them. Raises ConfigError where a
     column is missing, there are no rows, or no cost is known.
     """
     frame = budget_table(given) if isinstance(given, Results) else given

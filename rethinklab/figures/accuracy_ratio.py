@@ -32,7 +32,7 @@ def accuracy_ratio(frame: pd.DataFrame, width: float = TEXT_WIDTH,
     seeds, with standard deviations, and every seed a dot.
 
     frame: columns regime, seed, ratio and test_accuracy (fractions) and perhaps removed, as
-    `evidence.comparisons.ratio_tables` makes it; ratio 0 is the unpruned network. Raises
+    `results.comparisons.ratio_tables` makes it; ratio 0 is the unpruned network. Raises
     ConfigError where a column is missing or there are no rows.
     """
     expect(frame, COLUMNS, REMEDY)

@@ -28,7 +28,7 @@ def barrier(frame: pd.DataFrame, width: float = TEXT_WIDTH, height: float = 2.5)
     networks: the mean over seeds of each pair, and thin lines for single seeds.
 
     frame: columns pair, seed, alpha (0 the first network, 1 the second), loss and error (a
-    fraction), as `evidence.runs.gather_barrier` makes it. Raises ConfigError where a column is
+    fraction), as `Results.table("barrier")` makes it. Raises ConfigError where a column is
     missing, there are no rows, or a line lacks an end. Source: Frankle et al. (ICML 2020).
     """
     expect(frame, COLUMNS, REMEDY)

@@ -9,7 +9,6 @@ import pandas as pd
 
 from rethinklab.analysis.statistics import PairedComparison
 from rethinklab.errors import ConfigError
-from rethinklab.experiments.results import Results
 from rethinklab.figures.style import (
     TEXT_WIDTH,
     PaperFigure,
@@ -19,6 +18,7 @@ from rethinklab.figures.style import (
     paper_style,
     regime_look,
 )
+from rethinklab.results import Results
 from rethinklab.trainers.regimes import regime_title
 
 if TYPE_CHECKING:
@@ -128,8 +128,7 @@ def _complete(results: Results) -> Results:
     known = results.frame.dropna(subset=["test_accuracy"])
     if len(known) == len(results.frame):
         return results
-    return Results(known.assign(regime=known["regime"].astype(str)), results.margin,
-                   results.label, results.name, results.store)
+    return Results(known.astype({"regime": str}), results.margin, results.label, results.name)
 
 
 def _name(c: PairedComparison, gap: str = " ") -> str:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from rethinklab.errors import ConfigError
-from rethinklab.evidence.groups import MASKING
 from rethinklab.figures.layer_widths import short_count
 from rethinklab.figures.lines import spread_remark
 from rethinklab.figures.style import (
@@ -22,6 +21,7 @@ from rethinklab.figures.style import (
     paper_figure,
     paper_style,
 )
+from rethinklab.results.groups import MASKING
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,7 +35,7 @@ def efficiency(frame: pd.DataFrame, width: float = TEXT_WIDTH) -> PaperFigure:
     multiply-adds: a line for the architectures that pruning found and for the uniform, guided and
     transferred designs each, mean and standard deviation over seeds, and every seed as a dot.
 
-    frame: as `rethinklab.evidence.efficiency.efficiency_tables` makes it. Raises ConfigError where
+    frame: as `rethinklab.results.efficiency.efficiency_tables` makes it. Raises ConfigError where
     a column or every accuracy is missing, or a design is another.
     Source of the form: Liu et al. (ICLR 2019), Figures 3, 5 and 6.
     """

@@ -10,8 +10,6 @@ import pandas as pd
 
 from rethinklab.analysis.statistics import compare_family
 from rethinklab.errors import ConfigError
-from rethinklab.evidence.groups import joint_label, of_studies
-from rethinklab.experiments.results import Results, paired
 from rethinklab.figures.given import expect
 from rethinklab.figures.lines import legend_above
 from rethinklab.figures.style import (
@@ -23,6 +21,8 @@ from rethinklab.figures.style import (
     paper_style,
     regime_look,
 )
+from rethinklab.results.groups import joint_label, of_studies
+from rethinklab.results.results import Results, paired
 from rethinklab.trainers.regimes import UNPRUNED, find_regime, regime_title
 
 if TYPE_CHECKING:

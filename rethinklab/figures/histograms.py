@@ -43,7 +43,7 @@ def weights(frame: pd.DataFrame, width: float = TEXT_WIDTH) -> PaperFigure:
     from scratch), on common bins; a diamond marks weights that are exactly zero without a mask.
 
     frame: columns network (a regime), layer, place, lower, upper, share (a fraction) and perhaps
-    live, as `evidence.weights.gather_weights` makes it; the rows of layer "all" are drawn. The
+    live, as `Results.table("weights")` makes it; the rows of layer "all" are drawn. The
     vertical axis is logarithmic where a spike at zero would hide the rest. Raises ConfigError
     where a column or those rows are missing.
     Source of the form: Liu et al. (ICLR 2019), Figure 8.

@@ -28,7 +28,7 @@ def kernels(frame: pd.DataFrame, width: float = TEXT_WIDTH) -> PaperFigure:
     heat map a stage, on one colour scale, from the largest feature map to the smallest.
 
     frame: columns stage (side of the feature map in pixels), row, column and keep (a fraction), as
-    `evidence.weights.gather_kernels` makes it. Raises ConfigError where a column is missing or
+    `Results.table("kernels")` makes it. Raises ConfigError where a column is missing or
     there are no rows. Source of the form: Liu et al. (ICLR 2019), Figure 4.
     """
     from matplotlib import colormaps

@@ -30,7 +30,7 @@ def latency(frame: pd.DataFrame, width: float = TEXT_WIDTH, height: float = 2.5)
     network a mark, a panel a batch size, and the line on which time would fall as MACs do.
 
     frame: columns network ("unpruned" or "pruned"), seed, batch (images), macs and latency, as
-    `evidence.runs.gather_latency` makes it. Raises ConfigError where a column is missing or there
+    `Results.table("latency")` makes it. Raises ConfigError where a column is missing or there
     are no rows.
     """
     expect(frame, COLUMNS, REMEDY)

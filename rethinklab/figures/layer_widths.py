@@ -35,7 +35,7 @@ def layer_widths(frame: pd.DataFrame, width: float = TEXT_WIDTH) -> PaperFigure:
     left as a bar, mean and standard deviation over seeds; a panel for channels, channels read and
     weights each, as far as there are any.
 
-    frame: as `rethinklab.evidence.architectures.gather_widths` makes it.
+    frame: as `Results.table("widths")` makes it.
     Raises ConfigError where a column or every width is missing.
     Source of the form: Liu et al. (ICLR 2019), Table 7.
     """

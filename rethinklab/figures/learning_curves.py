@@ -29,7 +29,7 @@ def learning_curves(frame: pd.DataFrame, width: float = TEXT_WIDTH,
     over seeds with a band of its standard deviation, and thin lines for single seeds.
 
     frame: columns regime, seed, epoch, train_loss and test_accuracy (a fraction), as
-    `evidence.runs.gather_histories` makes it. Epochs that a seed lacks have no mean. Raises
+    `Results.table("histories")` makes it. Epochs that a seed lacks have no mean. Raises
     ConfigError where a column is missing or there are no rows.
     """
     expect(frame, COLUMNS, REMEDY)

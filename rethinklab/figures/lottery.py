@@ -31,7 +31,7 @@ def lottery(frame: pd.DataFrame, width: float = TEXT_WIDTH, height: float = 2.5)
     and learning rate of the large network.
 
     frame: columns kind, regime, lr, seed, ratio and test_accuracy (fractions) and perhaps
-    removed, as `evidence.comparisons.lottery_tables` makes it. Raises ConfigError where a column
+    removed, as `results.comparisons.lottery_tables` makes it. Raises ConfigError where a column
     is missing or there are no rows. Source of the form: Liu et al. (ICLR 2019), Figure 7.
     """
     expect(frame, COLUMNS, REMEDY)

@@ -36,7 +36,7 @@ def movement(frame: pd.DataFrame, width: float = TEXT_WIDTH) -> PaperFigure:
     training began (%), and the distance from there over the norm there.
 
     frame: columns regime, layer, place, seed, sign_agreement (a fraction) and distance, as
-    `evidence.weights.gather_movement` makes it; rows of layer "all" are told in the caption.
+    `Results.table("movement")` makes it; rows of layer "all" are told in the caption.
     Raises ConfigError where a column or the rows of single layers are missing.
     """
     expect(frame, COLUMNS, REMEDY)

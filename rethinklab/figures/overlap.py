@@ -28,7 +28,7 @@ def overlap(frame: pd.DataFrame, width: float = TEXT_WIDTH, height: float = 2.5)
     dots, their mean as a line, and as a dashed line what chance gives.
 
     frame: columns layer, place, pair, overlap and chance (fractions) and perhaps unit, as
-    `evidence.weights.gather_overlap` makes it; rows of layer "all" are told in the caption.
+    `Results.table("overlap")` makes it; rows of layer "all" are told in the caption.
     Raises ConfigError where a column or the rows of single layers are missing.
     """
     expect(frame, COLUMNS, REMEDY)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pandas as pd
 
-from rethinklab.experiments.results import Results
 from rethinklab.figures.lines import spread_remark
 from rethinklab.figures.style import (
     TEXT_WIDTH,
@@ -15,6 +14,7 @@ from rethinklab.figures.style import (
     paper_style,
     regime_look,
 )
+from rethinklab.results import Results
 from rethinklab.trainers.regimes import UNPRUNED, regime_title
 
 MANY = 6  # regimes; the names of more do not fit beside one another in the text's width

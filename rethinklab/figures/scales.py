@@ -39,7 +39,7 @@ def scales(frame: pd.DataFrame, width: float = TEXT_WIDTH) -> PaperFigure:
     panel a layer: without and with the training in which the method drives scales to zero.
 
     frame: columns network ("unpruned" or "pruned_from"), layer, place, lower, upper and share (a
-    fraction), as `evidence.weights.gather_scales` makes it. At most 20 panels, of layers spread
+    fraction), as `Results.table("scales")` makes it. At most 20 panels, of layers spread
     evenly. Raises ConfigError where a column is missing or there are no rows.
     """
     expect(frame, COLUMNS, REMEDY)

@@ -26,7 +26,7 @@ def stage_ratios(frame: pd.DataFrame, width: float = TEXT_WIDTH) -> PaperFigure:
     deviation and every seed; a line a study, and a panel for channels, channels read and weights
     each, as far as there are any.
 
-    frame: as `rethinklab.evidence.architectures.gather_widths` makes it; of several studies
+    frame: as `Results.table("widths")` makes it; of several studies
     together with a column study. Raises ConfigError where a column or every width is missing.
     Source of the form: Liu et al. (ICLR 2019), the appendix's tables of kept ratios by stage.
     """

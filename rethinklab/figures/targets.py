@@ -25,7 +25,7 @@ def targets(frame: pd.DataFrame, width: float = TEXT_WIDTH) -> PaperFigure:
     """Share kept (%) of each layer, a row of bars for each way to decide it: predefined, where the
     user says it, and automatic, where the method finds it; mean, standard deviation and seeds.
 
-    frame: tables of widths (`rethinklab.evidence.architectures.gather_widths`) together, with a
+    frame: tables of widths (`Results.table("widths")`) together, with a
     column kind, "predefined" or "automatic", and of several studies a column study.
     Raises ConfigError where a column or every width is missing, or a kind is another.
     Source of the form: Liu et al. (ICLR 2019), Figure 2.

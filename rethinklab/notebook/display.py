@@ -5,8 +5,8 @@ from __future__ import annotations
 from io import BytesIO
 from typing import Any
 
-from rethinklab.experiments.results import Results
 from rethinklab.figures.style import PaperFigure, paper_style
+from rethinklab.results import Results
 
 
 def show_figures() -> bool:
