@@ -50,15 +50,16 @@ def figures(
 
     rethinklab figures table1 --from data/results
     """
-    from rethinklab.figures.export import check_formats, parse_width
+    from rethinklab.figures.export import check_formats
     from rethinklab.figures.gallery import check_names, make
+    from rethinklab.figures.style import inches
 
     formats = list(dict.fromkeys(form.strip() for form in format.split(",") if form.strip()))
     if readme and (list_ or names):
         raise ConfigError("--readme writes the list of all figures; leave out --list and names.")
     check_names(names or [])
     check_formats(formats)
-    inches = parse_width(width)
+    across = inches(width)
     studies = open_studies(store, study or [], recorded)
     if list_:
         show_overview(studies, names or [])
@@ -69,7 +70,7 @@ def figures(
         typer.echo("\n".join(map(str, write_readme(out, studies))))
         return
     count = 0
-    for drawn in make(studies, names or [], out, formats, inches):
+    for drawn in make(studies, names or [], out, formats, across):
         count += bool(drawn.paths)
         for path in drawn.paths:
             typer.echo(str(path))

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from rethinklab.errors import ConfigError
@@ -13,8 +14,11 @@ from rethinklab.figures.given import expect, told
 from rethinklab.figures.lines import legend_above, regime_lines, with_means
 from rethinklab.figures.style import (
     TEXT_WIDTH,
+    OnAxes,
     PaperFigure,
+    Width,
     finish,
+    inches,
     light_grid,
     paper_figure,
     paper_style,
@@ -27,8 +31,8 @@ COLUMNS = ("regime", "seed", "test_accuracy", "macs_spent", "macs_own")
 REMEDY = "`results.comparisons.budget_table` makes it from the results of a study"
 
 
-def accuracy_budget(given: Results | pd.DataFrame, width: float = TEXT_WIDTH,
-                    height: float = 2.6) -> PaperFigure:
+def accuracy_budget(given: Results | pd.DataFrame, width: Width = TEXT_WIDTH, height: float = 2.6,
+                    *, ax: OnAxes = None, note: bool = True) -> PaperFigure:
     """Test accuracy (%) against the multiply-adds of all training that a regime rests on, on a
     logarithmic axis: seeds as dots, and their mean with its standard deviation.
 
@@ -37,6 +41,7 @@ def accuracy_budget(given: Results | pd.DataFrame, width: float = TEXT_WIDTH,
     frame that `results.comparisons.budget_table` makes of them. Raises ConfigError where a
     column is missing, there are no rows, or no cost is known.
     """
+    width = inches(width, ax)
     frame = budget_table(given) if isinstance(given, Results) else given
     expect(frame, COLUMNS, REMEDY)
     numbers = frame[["regime", "seed", "macs_spent", "macs_own"]].copy()
@@ -47,7 +52,7 @@ def accuracy_budget(given: Results | pd.DataFrame, width: float = TEXT_WIDTH,
                           "nor the unpruned network beside epochs, images and MACs; run the study "
                           "again in a new store.")
     with paper_style():
-        figure = paper_figure(width, height)
+        figure = paper_figure(width, height, ax, note)
         axes = figure.add_subplot()
         for regime, look in regime_lines(numbers["regime"]).items():
             look.pop("linestyle")
@@ -66,7 +71,7 @@ def accuracy_budget(given: Results | pd.DataFrame, width: float = TEXT_WIDTH,
             axes.errorbar([place], [mean], yerr=None if math.isnan(spread) else [spread],
                           linestyle="", capsize=3, elinewidth=0.8, markerfacecoloralt="white",
                           label=regime_title(regime), zorder=3, **look)
-        _log_axis(figure, width)
+        _log_axis(axes, width)
         axes.set_xlabel("Multiply-adds of all training")
         axes.set_ylabel("Test accuracy (%)")
         light_grid(axes, "both")
@@ -81,9 +86,8 @@ def _new(regime: str) -> bool:
     return regime != UNPRUNED and find_regime(regime).start == "new"
 
 
-def _log_axis(figure: PaperFigure, width: float) -> None:
+def _log_axis(axes: Axes, width: float) -> None:
     """At least a decade, with ticks at 1, 2 and 5 where there is room for them."""
-    (axes,) = figure.axes
     axes.set_xscale("log")
     low, high = axes.get_xlim()
     widen = max(0.0, (1 - math.log10(high / low)) / 2)

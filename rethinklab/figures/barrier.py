@@ -6,24 +6,29 @@ import pandas as pd
 
 from rethinklab.analysis.connectivity import barrier as height_of
 from rethinklab.errors import ConfigError
-from rethinklab.figures.given import expect, told
+from rethinklab.figures.given import expect, table_of, told
 from rethinklab.figures.lines import legend_above
 from rethinklab.figures.style import (
     TEXT_WIDTH,
+    OnFigure,
     PaperFigure,
+    Width,
     finish,
+    inches,
     light_grid,
     paper_figure,
     paper_style,
     series_look,
 )
+from rethinklab.results import Results
 
 COLUMNS = ("pair", "seed", "alpha", "loss", "error")
 REMEDY = "`rethinklab record STUDY` makes it from the networks of a stored study"
 PANELS = {"error": "Test error (%)", "loss": "Test loss"}
 
 
-def barrier(frame: pd.DataFrame, width: float = TEXT_WIDTH, height: float = 2.5) -> PaperFigure:
+def barrier(frame: pd.DataFrame | Results, width: Width = TEXT_WIDTH, height: float = 2.5, *,
+            fig: OnFigure = None, note: bool = True) -> PaperFigure:
     """Test error (%) and loss (cross-entropy) along the straight line between the weights of two
     networks: the mean over seeds of each pair, and thin lines for single seeds.
 
@@ -31,10 +36,12 @@ def barrier(frame: pd.DataFrame, width: float = TEXT_WIDTH, height: float = 2.5)
     fraction), as `Results.table("barrier")` makes it. Raises ConfigError where a column is
     missing, there are no rows, or a line lacks an end. Source: Frankle et al. (ICML 2020).
     """
+    width = inches(width, fig)
+    frame = table_of(frame, "barrier")
     expect(frame, COLUMNS, REMEDY)
     numbers = barrier_table(frame)
     with paper_style():
-        figure = paper_figure(width, height)
+        figure = paper_figure(width, height, fig, note)
         panels = figure.subplots(1, len(PANELS))
         for axes, (value, title) in zip(panels, PANELS.items(), strict=True):
             for place, (pair, own) in enumerate(numbers.groupby("pair", sort=False)):

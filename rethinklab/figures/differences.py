@@ -11,8 +11,11 @@ from rethinklab.analysis.statistics import PairedComparison
 from rethinklab.errors import ConfigError
 from rethinklab.figures.style import (
     TEXT_WIDTH,
+    OnAxes,
     PaperFigure,
+    Width,
     finish,
+    inches,
     light_grid,
     paper_figure,
     paper_style,
@@ -29,13 +32,15 @@ DROP = 0.17  # rows from the middle of one to its dots above and its mean below
 NARROW = 4.5  # inches; below, the names of a comparison take two lines
 
 
-def differences(results: Results, width: float = TEXT_WIDTH) -> PaperFigure:
+def differences(results: Results, width: Width = TEXT_WIDTH, *, ax: OnAxes = None,
+                note: bool = True) -> PaperFigure:
     """Each verdict of the study as a row: every seed's difference in test accuracy (percentage
     points) a dot, the mean with its t interval, the band of equivalence, and the verdict.
 
     Seeds without an accuracy are left out. Raises ConfigError where the study has nothing to
     compare.
     """
+    width = inches(width, ax)
     results = _complete(results)
     comparisons = results.verdicts() if len(results.frame) else []
     if not comparisons:
@@ -49,7 +54,7 @@ def differences(results: Results, width: float = TEXT_WIDTH) -> PaperFigure:
     margin, alpha, family = (getattr(comparisons[0], name) for name in
                              ("margin", "alpha", "family"))
     with paper_style():
-        figure = paper_figure(width, FRAME + ROW * (len(comparisons) + 0.4))
+        figure = paper_figure(width, FRAME + ROW * (len(comparisons) + 0.4), ax, note)
         axes = figure.add_subplot()
         axes.axvspan(-margin, margin, color="0.92", zorder=0, linewidth=0)
         axes.axvline(0, color="0.4", linewidth=0.8, zorder=1)

@@ -4,23 +4,30 @@ networks."""
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from rethinklab.errors import ConfigError
+from rethinklab.figures.given import table_over
 from rethinklab.figures.layer_widths import short_count
 from rethinklab.figures.lines import spread_remark
 from rethinklab.figures.style import (
     DESIGNS,
     TEXT_WIDTH,
+    OnFigure,
     PaperFigure,
+    Width,
     design_look,
     finish,
+    inches,
     light_grid,
     paper_figure,
     paper_style,
 )
+from rethinklab.results import Results
+from rethinklab.results.efficiency import efficiency_tables
 from rethinklab.results.groups import MASKING
 
 if TYPE_CHECKING:
@@ -30,7 +37,8 @@ COLUMNS = ("design", "of", "target", "seed", "params", "macs", "accuracy")
 TICK_INCHES = 0.42  # that the label of a tick needs
 
 
-def efficiency(frame: pd.DataFrame, width: float = TEXT_WIDTH) -> PaperFigure:
+def efficiency(frame: pd.DataFrame | Sequence[Results], width: Width = TEXT_WIDTH, *,
+               fig: OnFigure = None, note: bool = True) -> PaperFigure:
     """Test accuracy (%) of networks trained from scratch against their parameters and their
     multiply-adds: a line for the architectures that pruning found and for the uniform, guided and
     transferred designs each, mean and standard deviation over seeds, and every seed as a dot.
@@ -39,6 +47,8 @@ def efficiency(frame: pd.DataFrame, width: float = TEXT_WIDTH) -> PaperFigure:
     a column or every accuracy is missing, or a design is another.
     Source of the form: Liu et al. (ICLR 2019), Figures 3, 5 and 6.
     """
+    width = inches(width, fig)
+    frame = table_over(frame, efficiency_tables)
     missing = [name for name in COLUMNS if name not in frame]
     if missing:
         raise ConfigError(f"a table of designs has the columns {', '.join(COLUMNS)}; this one "
@@ -58,7 +68,7 @@ def efficiency(frame: pd.DataFrame, width: float = TEXT_WIDTH) -> PaperFigure:
         names = {pair: title(*pair, series, numbers) for pair in series}
         columns = max(1, int(width / (0.45 + 0.065 * max(map(len, names.values())))))
         rows = math.ceil(len(names) / columns)
-        figure = paper_figure(width, 2.1 + 0.17 * rows)
+        figure = paper_figure(width, 2.1 + 0.17 * rows, fig, note)
         grid = figure.subplots(1, 2, sharey=True)
         sides = {"params": "Parameters not zero" if sparse else "Parameters", "macs": "MACs"}
         for axes, (column, name) in zip(grid, sides.items(), strict=True):

@@ -14,8 +14,11 @@ from rethinklab.figures.given import expect
 from rethinklab.figures.lines import legend_above
 from rethinklab.figures.style import (
     TEXT_WIDTH,
+    OnAxes,
     PaperFigure,
+    Width,
     finish,
+    inches,
     light_grid,
     paper_figure,
     paper_style,
@@ -38,7 +41,8 @@ REACH = 0.64  # of a row, that its marks take up
 EDGE = 0.04  # of the span of dots and band, left free at either side
 
 
-def families(frame: pd.DataFrame, width: float = TEXT_WIDTH) -> PaperFigure:
+def families(frame: pd.DataFrame, width: Width = TEXT_WIDTH, *, ax: OnAxes = None,
+             note: bool = True) -> PaperFigure:
     """Paired differences in test accuracy (percentage points) of a family of comparisons: a row a
     method or a recipe, a mark a regime with new weights with its t interval, seeds as small dots,
     the band of equivalence, and filled marks where the verdict over the whole family is decided.
@@ -46,6 +50,7 @@ def families(frame: pd.DataFrame, width: float = TEXT_WIDTH) -> PaperFigure:
     frame: as `method_family` or `recipe_family` makes it. Raises ConfigError where a column is
     missing or there are no rows.
     """
+    width = inches(width, ax)
     expect(frame, COLUMNS, REMEDY)
     numbers = frame[list(COLUMNS)].reset_index(drop=True)
     names = list(dict.fromkeys(numbers["row"]))
@@ -53,7 +58,7 @@ def families(frame: pd.DataFrame, width: float = TEXT_WIDTH) -> PaperFigure:
     margin = float(numbers["margin"].max())
     tall = ROW * max(1.0, len(regimes) / 2)
     with paper_style():
-        figure = paper_figure(width, FRAME + tall * (len(names) + 0.4))
+        figure = paper_figure(width, FRAME + tall * (len(names) + 0.4), ax, note)
         axes = figure.add_subplot()
         axes.axvspan(-margin, margin, color="0.92", zorder=0, linewidth=0)
         axes.axvline(0, color="0.4", linewidth=0.8, zorder=1)

@@ -12,17 +12,21 @@ import pandas as pd
 from rethinklab.analysis.thin import thin
 from rethinklab.analysis.weights import ALL
 from rethinklab.errors import ConfigError
-from rethinklab.figures.given import expect, told
+from rethinklab.figures.given import expect, table_of, told
 from rethinklab.figures.lines import legend_above, regime_lines
 from rethinklab.figures.style import (
     SERIES_LINES,
     TEXT_WIDTH,
+    OnFigure,
     PaperFigure,
+    Width,
     finish,
+    inches,
     light_grid,
     paper_figure,
     paper_style,
 )
+from rethinklab.results import Results
 from rethinklab.trainers.regimes import regime_title
 
 if TYPE_CHECKING:
@@ -38,7 +42,8 @@ PANEL = 1.05  # inches that a panel takes at least
 NEAR = 0.1  # of the axis: what captions call near zero
 
 
-def weights(frame: pd.DataFrame, width: float = TEXT_WIDTH) -> PaperFigure:
+def weights(frame: pd.DataFrame | Results, width: Width = TEXT_WIDTH, *, fig: OnFigure = None,
+            note: bool = True) -> PaperFigure:
     """Histograms of all convolution weights that live, a panel a network (unpruned, fine-tuned,
     from scratch), on common bins; a diamond marks weights that are exactly zero without a mask.
 
@@ -48,6 +53,8 @@ def weights(frame: pd.DataFrame, width: float = TEXT_WIDTH) -> PaperFigure:
     where a column or those rows are missing.
     Source of the form: Liu et al. (ICLR 2019), Figure 8.
     """
+    width = inches(width, fig)
+    frame = table_of(frame, "weights")
     expect(frame, COLUMNS, REMEDY)
     numbers = in_percent(frame[frame["layer"] == ALL])
     if numbers.empty:
@@ -57,7 +64,7 @@ def weights(frame: pd.DataFrame, width: float = TEXT_WIDTH) -> PaperFigure:
     with paper_style():
         rows = math.ceil(len(looks) / max(1, int(width / PANEL)))
         columns = math.ceil(len(looks) / rows)
-        figure = paper_figure(width, 0.5 + 1.5 * rows)
+        figure = paper_figure(width, 0.5 + 1.5 * rows, fig, note)
         grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
         bottom = scale_shares(grid[0, 0], numbers)
         for axes, (network, look) in zip(grid.flat, looks.items(), strict=False):
@@ -74,20 +81,24 @@ def weights(frame: pd.DataFrame, width: float = TEXT_WIDTH) -> PaperFigure:
                       weights_remark(numbers))
 
 
-def weight_layers(frame: pd.DataFrame, width: float = TEXT_WIDTH) -> PaperFigure:
+def weight_layers(frame: pd.DataFrame | Results, width: Width = TEXT_WIDTH, *,
+                  fig: OnFigure = None, note: bool = True) -> PaperFigure:
     """Histograms of the convolution weights that live, a panel a layer and a line a network, of at
     most 20 layers spread evenly; each panel has its own horizontal axis.
 
     frame: as that of `weights`; the rows of single layers are drawn. Raises ConfigError where a
     column or those rows are missing.
     """
+    width = inches(width, fig)
+    frame = table_of(frame, "weights")
     expect(frame, COLUMNS, REMEDY)
     numbers = single_layers(frame)
     looks = {network: (regime_title(network),
                        look | {"linestyle": SERIES_LINES[place % len(SERIES_LINES)]})
              for place, (network, look) in enumerate(regime_lines(numbers["network"]).items())}
     with paper_style():
-        figure = layer_panels(numbers, looks, width, "Weight", "Share of live weights (%)")
+        figure = layer_panels(numbers, looks, width, "Weight", "Share of live weights (%)", fig,
+                              note)
         return finish(figure, numbers, layers_caption(numbers, count_layers(frame)),
                       str(frame.attrs.get("label", "")), "Each panel has its own horizontal axis."
                       + zeros_remark(numbers))
@@ -116,13 +127,13 @@ def count_layers(frame: pd.DataFrame) -> int:
 
 
 def layer_panels(numbers: pd.DataFrame, looks: Mapping[str, tuple[str, dict[str, Any]]],
-                 width: float, x_name: str, y_name: str) -> PaperFigure:
+                 width: float, x_name: str, y_name: str, fig: OnFigure, note: bool) -> PaperFigure:
     """A panel a layer in which each network is a line over its bins. looks: the name and the look
     of each network, in the order of the legend."""
     layers = list(dict.fromkeys(numbers["layer"]))
     columns = min(len(layers), max(1, int(width / PANEL)))
     rows = math.ceil(len(layers) / columns)
-    figure = paper_figure(width, 0.6 + 0.95 * rows + 0.5 * (rows == 1))
+    figure = paper_figure(width, 0.6 + 0.95 * rows + 0.5 * (rows == 1), fig, note)
     grid = figure.subplots(rows, columns, squeeze=False, sharey=True)
     scale_shares(grid[0, 0], numbers)
     for axes, layer in zip(grid.flat, layers, strict=False):

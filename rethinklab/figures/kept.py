@@ -11,7 +11,16 @@ from torch import nn
 
 from rethinklab.errors import ConfigError
 from rethinklab.figures.layer_errors import method_looks
-from rethinklab.figures.style import TEXT_WIDTH, PaperFigure, finish, paper_figure, paper_style
+from rethinklab.figures.style import (
+    TEXT_WIDTH,
+    OnFigure,
+    PaperFigure,
+    Width,
+    finish,
+    inches,
+    paper_figure,
+    paper_style,
+)
 from rethinklab.pruners import Plan
 from rethinklab.pruners.l1 import channel_l1
 
@@ -19,19 +28,21 @@ COLUMNS = 2  # of panels
 ROW, FRAME = 0.11, 0.24  # inches: of a plan, and around a panel
 
 
-def kept(model: nn.Module, plans: Mapping[str, Plan], width: float = TEXT_WIDTH) -> PaperFigure:
+def kept(model: nn.Module, plans: Mapping[str, Plan], width: Width = TEXT_WIDTH, *,
+         fig: OnFigure = None, note: bool = True) -> PaperFigure:
     """A panel for each layer that a plan cuts, a row in it for each plan: the channels that stay
     in colour, those that go white, from the largest L1-norm of their filters to the smallest.
 
     model: the unpruned network that the plans were made from. plans: by the name to print.
     Raises ConfigError where nothing is cut, or the plans are for different networks.
     """
+    width = inches(width, fig)
     numbers = kept_table(model, plans)
     layers = list(dict.fromkeys(numbers["layer"]))
     columns = min(COLUMNS, len(layers))
     rows = math.ceil(len(layers) / columns)
     with paper_style():
-        figure = paper_figure(width, 0.1 + rows * (FRAME + ROW * len(plans)))
+        figure = paper_figure(width, 0.1 + rows * (FRAME + ROW * len(plans)), fig, note)
         grid = figure.subplots(rows, columns, squeeze=False)
         looks = method_looks(list(plans))
         for axes, name in zip(grid.flat, layers, strict=False):

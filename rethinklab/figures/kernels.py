@@ -7,14 +7,18 @@ import math
 import numpy as np
 import pandas as pd
 
-from rethinklab.figures.given import expect, told
+from rethinklab.figures.given import expect, table_of, told
 from rethinklab.figures.style import (
     TEXT_WIDTH,
+    OnFigure,
     PaperFigure,
+    Width,
     finish,
+    inches,
     paper_figure,
     paper_style,
 )
+from rethinklab.results import Results
 
 COLUMNS = ("stage", "row", "column", "keep")
 REMEDY = ("`rethinklab record STUDY` makes it from a stored study that removes single weights, "
@@ -23,7 +27,8 @@ PANEL, BAR = 0.95, 0.75  # inches that a stage and the colour bar take
 SIDE = 3
 
 
-def kernels(frame: pd.DataFrame, width: float = TEXT_WIDTH) -> PaperFigure:
+def kernels(frame: pd.DataFrame | Results, width: Width = TEXT_WIDTH, *, fig: OnFigure = None,
+            note: bool = True) -> PaperFigure:
     """The share (%) that is kept of the weights at each of the nine positions of 3x3 kernels: a
     heat map a stage, on one colour scale, from the largest feature map to the smallest.
 
@@ -31,6 +36,8 @@ def kernels(frame: pd.DataFrame, width: float = TEXT_WIDTH) -> PaperFigure:
     `Results.table("kernels")` makes it. Raises ConfigError where a column is missing or
     there are no rows. Source of the form: Liu et al. (ICLR 2019), Figure 4.
     """
+    width = inches(width, fig)
+    frame = table_of(frame, "kernels")
     from matplotlib import colormaps
 
     expect(frame, COLUMNS, REMEDY)
@@ -42,7 +49,7 @@ def kernels(frame: pd.DataFrame, width: float = TEXT_WIDTH) -> PaperFigure:
     rows = math.ceil(len(stages) / columns)
     shades = colormaps["cividis"].with_extremes(bad="0.9")
     with paper_style():
-        figure = paper_figure(width, 0.3 + 1.15 * rows)
+        figure = paper_figure(width, 0.3 + 1.15 * rows, fig, note)
         grid = figure.subplots(rows, columns, squeeze=False)
         for axes, stage in zip(grid.flat, stages, strict=False):
             own = numbers[numbers["stage"] == stage]

@@ -6,17 +6,21 @@ import math
 
 import pandas as pd
 
-from rethinklab.figures.given import expect
+from rethinklab.figures.given import expect, table_of
 from rethinklab.figures.lines import legend_above
 from rethinklab.figures.style import (
     TEXT_WIDTH,
+    OnFigure,
     PaperFigure,
+    Width,
     finish,
+    inches,
     light_grid,
     paper_figure,
     paper_style,
     regime_look,
 )
+from rethinklab.results import Results
 from rethinklab.trainers.regimes import UNPRUNED
 
 COLUMNS = ("network", "seed", "batch", "macs", "latency")
@@ -25,7 +29,8 @@ PANEL = 1.5  # inches
 UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "K"), (1.0, ""))
 
 
-def latency(frame: pd.DataFrame, width: float = TEXT_WIDTH, height: float = 2.5) -> PaperFigure:
+def latency(frame: pd.DataFrame | Results, width: Width = TEXT_WIDTH, height: float = 2.5, *,
+            fig: OnFigure = None, note: bool = True) -> PaperFigure:
     """Median latency (milliseconds of a batch) against the multiply-adds of one image: each
     network a mark, a panel a batch size, and the line on which time would fall as MACs do.
 
@@ -33,6 +38,8 @@ def latency(frame: pd.DataFrame, width: float = TEXT_WIDTH, height: float = 2.5)
     `Results.table("latency")` makes it. Raises ConfigError where a column is missing or there
     are no rows.
     """
+    width = inches(width, fig)
+    frame = table_of(frame, "latency")
     expect(frame, COLUMNS, REMEDY)
     numbers = frame[list(COLUMNS)].sort_values(["batch", "macs"]).reset_index(drop=True)
     largest = numbers["macs"].max()
@@ -41,7 +48,7 @@ def latency(frame: pd.DataFrame, width: float = TEXT_WIDTH, height: float = 2.5)
     columns = max(1, min(len(batches), int(width / PANEL)))
     rows = math.ceil(len(batches) / columns)
     with paper_style():
-        figure = paper_figure(width, height * rows)
+        figure = paper_figure(width, height * rows, fig, note)
         panels = list(figure.subplots(rows, columns, squeeze=False).flat)
         for axes in panels[len(batches):]:
             axes.set_axis_off()

@@ -9,8 +9,11 @@ import pandas as pd
 from rethinklab.errors import ConfigError
 from rethinklab.figures.style import (
     TEXT_WIDTH,
+    OnAxes,
     PaperFigure,
+    Width,
     finish,
+    inches,
     light_grid,
     palette,
     paper_figure,
@@ -21,14 +24,15 @@ MOST_NAMES = 4.5  # layers in an inch of width, whose names fit side by side
 PARTS = (("params", "Parameters", 0, ""), ("macs", "MACs", 1, "///"))
 
 
-def layer_costs(costs: Mapping[str, tuple[int, int]], label: str = "", width: float = TEXT_WIDTH,
-                height: float = 2.3) -> PaperFigure:
+def layer_costs(costs: Mapping[str, tuple[int, int]], label: str = "", width: Width = TEXT_WIDTH,
+                height: float = 2.3, *, ax: OnAxes = None, note: bool = True) -> PaperFigure:
     """Share (%) of the parameters and of the multiply-adds that each layer has, a pair of bars a
     layer, in the order given.
 
     costs: parameters and multiply-adds by layer, in the order of the forward pass. label: what the
     foot says about the network. Raises ConfigError where there is no layer, or no cost of a kind.
     """
+    width = inches(width, ax)
     numbers = pd.DataFrame([(name, *pair) for name, pair in costs.items()],
                            columns=["layer", "params", "macs"])
     for column, title, _, _ in PARTS:
@@ -39,7 +43,7 @@ def layer_costs(costs: Mapping[str, tuple[int, int]], label: str = "", width: fl
         numbers[f"{column}_share"] = 100 * numbers[column] / total
     places = range(1, len(numbers) + 1)
     with paper_style():
-        figure = paper_figure(width, height)
+        figure = paper_figure(width, height, ax, note)
         axes = figure.add_subplot()
         for column, title, colour, hatch in PARTS:
             shift = -0.2 if column == "params" else 0.2

@@ -14,8 +14,11 @@ from rethinklab.figures.lines import legend_above
 from rethinklab.figures.movement import mark_size, name_layers
 from rethinklab.figures.style import (
     TEXT_WIDTH,
+    OnAxes,
     PaperFigure,
+    Width,
     finish,
+    inches,
     light_grid,
     paper_figure,
     paper_style,
@@ -27,8 +30,8 @@ WIDE = 2.5  # decades, from which on only powers of ten have room for their numb
 
 
 def layer_errors(errors: pd.DataFrame | Mapping[str, Mapping[str, float]],
-                 width: float = TEXT_WIDTH, height: float = 2.5, *, layer: str = "Layer",
-                 label: str = "") -> PaperFigure:
+                 width: Width = TEXT_WIDTH, height: float = 2.5, *, layer: str = "Layer",
+                 label: str = "", ax: OnAxes = None, note: bool = True) -> PaperFigure:
     """Relative squared error (%) of the outputs of layers, a line a method, on a log axis.
 
     errors: a column for each method, a row for each layer by name, in order: the squared
@@ -37,6 +40,7 @@ def layer_errors(errors: pd.DataFrame | Mapping[str, Mapping[str, float]],
     where the numbers are from.
     Raises ConfigError where there is no error above zero, or one below it.
     """
+    width = inches(width, ax)
     wide = pd.DataFrame(errors)
     if not (wide > 0).any(axis=None) or (wide < 0).any(axis=None):
         raise ConfigError("the errors of layers must be fractions of 0 or more, and one of them "
@@ -45,7 +49,7 @@ def layer_errors(errors: pd.DataFrame | Mapping[str, Mapping[str, float]],
         "layer", var_name="method", value_name="error")
     layers = list(wide.index)
     with paper_style():
-        figure = paper_figure(width, height)
+        figure = paper_figure(width, height, ax, note)
         axes = figure.add_subplot()
         for method, look in method_looks(list(wide)).items():
             axes.plot(range(len(layers)), 100 * wide[method], label=method,

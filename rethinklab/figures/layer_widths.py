@@ -8,15 +8,20 @@ import pandas as pd
 
 from rethinklab.analysis.architectures import WEIGHTS, width_table
 from rethinklab.errors import ConfigError
+from rethinklab.figures.given import table_of
 from rethinklab.figures.style import (
     TEXT_WIDTH,
+    OnFigure,
     PaperFigure,
+    Width,
     finish,
+    inches,
     light_grid,
     palette,
     paper_figure,
     paper_style,
 )
+from rethinklab.results import Results
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,7 +35,8 @@ NAMES = {"channels": "Channels", "read channels": "Channels read", "weights": "W
 FAR_APART = 30  # largest over smallest layer, from which on the axis is logarithmic
 
 
-def layer_widths(frame: pd.DataFrame, width: float = TEXT_WIDTH) -> PaperFigure:
+def layer_widths(frame: pd.DataFrame | Results, width: Width = TEXT_WIDTH, *, fig: OnFigure = None,
+                 note: bool = True) -> PaperFigure:
     """Width of each layer in the order of the forward pass: the original in grey, what pruning
     left as a bar, mean and standard deviation over seeds; a panel for channels, channels read and
     weights each, as far as there are any.
@@ -39,11 +45,13 @@ def layer_widths(frame: pd.DataFrame, width: float = TEXT_WIDTH) -> PaperFigure:
     Raises ConfigError where a column or every width is missing.
     Source of the form: Liu et al. (ICLR 2019), Table 7.
     """
+    width = inches(width, fig)
+    frame = table_of(frame, "widths")
     check_widths(frame)
     numbers = width_table(frame)
     units = list(dict.fromkeys(numbers["unit"]))
     with paper_style():
-        figure = paper_figure(width, 0.6 + 1.8 * len(units))
+        figure = paper_figure(width, 0.6 + 1.8 * len(units), fig, note)
         grid = figure.subplots(len(units), 1, squeeze=False)
         parts: set[str] = set()
         for axes, unit in zip(grid.flat, units, strict=True):

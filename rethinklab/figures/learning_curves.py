@@ -5,16 +5,20 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
-from rethinklab.figures.given import expect, told
+from rethinklab.figures.given import expect, table_of, told
 from rethinklab.figures.lines import legend_above, regime_lines
 from rethinklab.figures.style import (
     TEXT_WIDTH,
+    OnFigure,
     PaperFigure,
+    Width,
     finish,
+    inches,
     light_grid,
     paper_figure,
     paper_style,
 )
+from rethinklab.results import Results
 from rethinklab.trainers.regimes import regime_title
 
 COLUMNS = ("regime", "seed", "epoch", "train_loss", "test_accuracy")
@@ -23,8 +27,8 @@ PANELS = {"accuracy": "Test accuracy (%)", "loss": "Training loss"}
 MARKS = 6  # on a line
 
 
-def learning_curves(frame: pd.DataFrame, width: float = TEXT_WIDTH,
-                    height: float = 2.6) -> PaperFigure:
+def learning_curves(frame: pd.DataFrame | Results, width: Width = TEXT_WIDTH, height: float = 2.6,
+                    *, fig: OnFigure = None, note: bool = True) -> PaperFigure:
     """Test accuracy (%) and training loss (cross-entropy) by epoch of each training: the mean
     over seeds with a band of its standard deviation, and thin lines for single seeds.
 
@@ -32,13 +36,15 @@ def learning_curves(frame: pd.DataFrame, width: float = TEXT_WIDTH,
     `Results.table("histories")` makes it. Epochs that a seed lacks have no mean. Raises
     ConfigError where a column is missing or there are no rows.
     """
+    width = inches(width, fig)
+    frame = table_of(frame, "histories")
     expect(frame, COLUMNS, REMEDY)
     numbers = curve_table(frame)
     looks = regime_lines(numbers["regime"])
     last = numbers["epoch"].max()
     room = max(0.5, 0.03 * last)
     with paper_style():
-        figure = paper_figure(width, height)
+        figure = paper_figure(width, height, fig, note)
         panels = figure.subplots(1, len(PANELS))
         for axes, (value, title) in zip(panels, PANELS.items(), strict=True):
             for regime, look in looks.items():

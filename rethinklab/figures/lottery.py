@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 
-from rethinklab.figures.given import expect, told
+from rethinklab.figures.given import expect, table_over, told
 from rethinklab.figures.lines import legend_above, mean_line, spread_remark, with_means
 from rethinklab.figures.style import (
     SERIES_LINES,
     TEXT_WIDTH,
+    OnFigure,
     PaperFigure,
+    Width,
     finish,
+    inches,
     light_grid,
     paper_figure,
     paper_style,
     regime_look,
 )
+from rethinklab.results import Results
+from rethinklab.results.comparisons import lottery_tables
 
 COLUMNS = ("kind", "regime", "lr", "seed", "ratio", "test_accuracy")
 REMEDY = "run studies by --method lottery at several targets"
@@ -25,7 +32,8 @@ NAMES = {"ticket": "winning tickets", "scratch-e": "random initialisations"}
 FILLS = ("full", "none", "left", "top", "right")  # by learning rate, from the largest
 
 
-def lottery(frame: pd.DataFrame, width: float = TEXT_WIDTH, height: float = 2.5) -> PaperFigure:
+def lottery(frame: pd.DataFrame | Sequence[Results], width: Width = TEXT_WIDTH,
+            height: float = 2.5, *, fig: OnFigure = None, note: bool = True) -> PaperFigure:
     """Test accuracy (%) of winning tickets and of the same masks with new weights, against the
     share removed (%): a panel for one-shot and one for iterative pruning, a line for each start
     and learning rate of the large network.
@@ -34,6 +42,8 @@ def lottery(frame: pd.DataFrame, width: float = TEXT_WIDTH, height: float = 2.5)
     removed, as `results.comparisons.lottery_tables` makes it. Raises ConfigError where a column
     is missing or there are no rows. Source of the form: Liu et al. (ICLR 2019), Figure 7.
     """
+    width = inches(width, fig)
+    frame = table_over(frame, lottery_tables)
     expect(frame, COLUMNS, REMEDY)
     numbers = frame[list(COLUMNS)].copy()
     numbers["accuracy"], numbers["removed"] = (100 * numbers.pop(c) for c in
@@ -42,7 +52,7 @@ def lottery(frame: pd.DataFrame, width: float = TEXT_WIDTH, height: float = 2.5)
     kinds = [kind for kind in KINDS if (numbers["kind"] == kind).any()]
     rates = sorted(numbers["lr"].unique(), reverse=True)
     with paper_style():
-        figure = paper_figure(width, height)
+        figure = paper_figure(width, height, fig, note)
         panels = figure.subplots(1, len(kinds), squeeze=False, sharey=True)[0]
         what = str(frame["removed"].iloc[0]) if "removed" in frame else "share"
         for axes, kind in zip(panels, kinds, strict=True):

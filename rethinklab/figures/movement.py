@@ -9,16 +9,20 @@ import pandas as pd
 
 from rethinklab.analysis.weights import ALL
 from rethinklab.errors import ConfigError
-from rethinklab.figures.given import expect, told
+from rethinklab.figures.given import expect, table_of, told
 from rethinklab.figures.lines import legend_above, regime_lines
 from rethinklab.figures.style import (
     TEXT_WIDTH,
+    OnFigure,
     PaperFigure,
+    Width,
     finish,
+    inches,
     light_grid,
     paper_figure,
     paper_style,
 )
+from rethinklab.results import Results
 from rethinklab.trainers.regimes import regime_title
 
 if TYPE_CHECKING:
@@ -31,7 +35,8 @@ MOST_NAMES = 5  # layers in an inch, whose names fit side by side
 MOST_MARKS = 10  # layers in an inch, whose marks and seeds do
 
 
-def movement(frame: pd.DataFrame, width: float = TEXT_WIDTH) -> PaperFigure:
+def movement(frame: pd.DataFrame | Results, width: Width = TEXT_WIDTH, *, fig: OnFigure = None,
+             note: bool = True) -> PaperFigure:
     """Layer by layer, a line a regime: the share of weights that kept the sign with which their
     training began (%), and the distance from there over the norm there.
 
@@ -39,6 +44,8 @@ def movement(frame: pd.DataFrame, width: float = TEXT_WIDTH) -> PaperFigure:
     `Results.table("movement")` makes it; rows of layer "all" are told in the caption.
     Raises ConfigError where a column or the rows of single layers are missing.
     """
+    width = inches(width, fig)
+    frame = table_of(frame, "movement")
     expect(frame, COLUMNS, REMEDY)
     table = frame.assign(sign_agreement=frame["sign_agreement"] * 100)
     numbers = with_layer_means(single(table, REMEDY), ["regime", "layer"], PANELS)
@@ -47,7 +54,7 @@ def movement(frame: pd.DataFrame, width: float = TEXT_WIDTH) -> PaperFigure:
     several = numbers.groupby("regime")["seed"].nunique().max() > 1
     dotted = several and len(layers) <= MOST_MARKS * width
     with paper_style():
-        figure = paper_figure(width, 3.6)
+        figure = paper_figure(width, 3.6, fig, note)
         panels = figure.subplots(2, 1, sharex=True)
         for axes, (value, title) in zip(panels, PANELS.items(), strict=True):
             for regime, look in regime_lines(numbers["regime"]).items():

@@ -5,25 +5,30 @@ from __future__ import annotations
 import pandas as pd
 
 from rethinklab.analysis.weights import ALL
-from rethinklab.figures.given import expect, told
+from rethinklab.figures.given import expect, table_of, told
 from rethinklab.figures.lines import legend_above
 from rethinklab.figures.movement import MOST_MARKS, mark_size, name_layers, single, with_layer_means
 from rethinklab.figures.style import (
     TEXT_WIDTH,
+    OnAxes,
     PaperFigure,
+    Width,
     finish,
+    inches,
     light_grid,
     palette,
     paper_figure,
     paper_style,
 )
+from rethinklab.results import Results
 
 COLUMNS = ("layer", "place", "pair", "overlap", "chance")
 REMEDY = ("`rethinklab record STUDY` makes it from a stored study that prunes, with two seeds or "
           "more")
 
 
-def overlap(frame: pd.DataFrame, width: float = TEXT_WIDTH, height: float = 2.5) -> PaperFigure:
+def overlap(frame: pd.DataFrame | Results, width: Width = TEXT_WIDTH, height: float = 2.5, *,
+            ax: OnAxes = None, note: bool = True) -> PaperFigure:
     """The share of what one seed keeps that another keeps too (%), by layer: pairs of seeds as
     dots, their mean as a line, and as a dashed line what chance gives.
 
@@ -31,6 +36,8 @@ def overlap(frame: pd.DataFrame, width: float = TEXT_WIDTH, height: float = 2.5)
     `Results.table("overlap")` makes it; rows of layer "all" are told in the caption.
     Raises ConfigError where a column or the rows of single layers are missing.
     """
+    width = inches(width, ax)
+    frame = table_of(frame, "overlap")
     expect(frame, COLUMNS, REMEDY)
     table = frame.assign(overlap=frame["overlap"] * 100, chance=frame["chance"] * 100)
     numbers = with_layer_means(single(table, REMEDY), ["layer"], ("overlap", "chance"))
@@ -40,7 +47,7 @@ def overlap(frame: pd.DataFrame, width: float = TEXT_WIDTH, height: float = 2.5)
     several = numbers["pair"].nunique() > 1
     dotted = several and len(layers) <= MOST_MARKS * width
     with paper_style():
-        figure = paper_figure(width, height)
+        figure = paper_figure(width, height, ax, note)
         axes = figure.add_subplot()
         axes.plot(range(len(layers)), means["chance_mean"], color="0.6", linestyle="--",
                   linewidth=2.4, marker="_", label="expected by chance")

@@ -7,8 +7,11 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 from rethinklab.figures.style import (
     TEXT_WIDTH,
+    OnAxes,
     PaperFigure,
+    Width,
     finish,
+    inches,
     paper_figure,
     paper_style,
     regime_look,
@@ -32,15 +35,17 @@ ARROWS = {  # what is handed on
 }
 
 
-def pipeline(frame: pd.DataFrame | None = None, width: float = TEXT_WIDTH) -> PaperFigure:
+def pipeline(frame: pd.DataFrame | None = None, width: Width = TEXT_WIDTH, *, ax: OnAxes = None,
+             note: bool = True) -> PaperFigure:
     """The three stages of pruning, and what the study sets against the last of them.
 
     A schematic: `frame` is not read. `numbers` lists the stages, and the arrows between them with
     what they hand on. Source of the form: Liu et al. (ICLR 2019), Figure 1.
     """
+    width = inches(width, ax)
     size = 8 if width >= 4.5 else 7
     with paper_style():
-        figure = paper_figure(width, HEIGHT)
+        figure = paper_figure(width, HEIGHT, ax, note)
         axes = figure.add_subplot()
         axes.set_axis_off()
         axes.set(xlim=(0, 1), ylim=(0, 1))

@@ -8,8 +8,11 @@ from matplotlib.ticker import MaxNLocator
 from rethinklab.figures.given import expect
 from rethinklab.figures.style import (
     TEXT_WIDTH,
+    OnFigure,
     PaperFigure,
+    Width,
     finish,
+    inches,
     light_grid,
     palette,
     paper_figure,
@@ -23,7 +26,8 @@ LOOKS = ((7, ""), (1, "///"), (2, "..."))  # place in the palette, and hatching
 REMEDY = "count the filters of a network that trains with rl.pruners.SoftFilter, epoch by epoch"
 
 
-def recovery(frame: pd.DataFrame, width: float = TEXT_WIDTH, height: float = 2.3) -> PaperFigure:
+def recovery(frame: pd.DataFrame, width: Width = TEXT_WIDTH, height: float = 2.3, *,
+             fig: OnFigure = None, note: bool = True) -> PaperFigure:
     """Of the filters that were zeroed at the end of an epoch, how many still are zero at the end
     of the next, have grown but were the smallest again, and came back for good or for a while:
     a panel a start, a stacked bar an epoch.
@@ -32,12 +36,13 @@ def recovery(frame: pd.DataFrame, width: float = TEXT_WIDTH, height: float = 2.3
     and came_back (numbers of filters). Raises ConfigError where a column is missing or there are
     no rows.
     """
+    width = inches(width, fig)
     expect(frame, COLUMNS, REMEDY)
     numbers = frame[list(COLUMNS)]
     starts = list(dict.fromkeys(numbers["start"]))
     colours = palette()
     with paper_style():
-        figure = paper_figure(width, height)
+        figure = paper_figure(width, height, fig, note)
         panels = figure.subplots(1, len(starts), squeeze=False, sharey=True)[0]
         for axes, start in zip(panels, starts, strict=True):
             own = numbers[numbers["start"] == start]

@@ -7,8 +7,11 @@ import pandas as pd
 from rethinklab.figures.lines import spread_remark
 from rethinklab.figures.style import (
     TEXT_WIDTH,
+    OnAxes,
     PaperFigure,
+    Width,
     finish,
+    inches,
     light_grid,
     paper_figure,
     paper_style,
@@ -20,14 +23,16 @@ from rethinklab.trainers.regimes import UNPRUNED, regime_title
 MANY = 6  # regimes; the names of more do not fit beside one another in the text's width
 
 
-def regimes(results: Results, width: float = TEXT_WIDTH, height: float = 2.3) -> PaperFigure:
+def regimes(results: Results, width: Width = TEXT_WIDTH, height: float = 2.3, *, ax: OnAxes = None,
+            note: bool = True) -> PaperFigure:
     """Test accuracy (%) of each regime: seeds as dots, those of one pair joined by a line, and
     beside them mean and standard deviation."""
+    width = inches(width, ax)
     numbers = results.frame[["regime", "seed", "test_accuracy"]].copy()
     numbers["regime"] = numbers["regime"].astype(str)
     numbers["accuracy"] = numbers.pop("test_accuracy") * 100
     with paper_style():
-        figure = paper_figure(width, height)
+        figure = paper_figure(width, height, ax, note)
         axes = figure.add_subplot()
         order = {regime: place for place, regime in enumerate(results.regimes)}
         for _, pair in numbers.groupby("seed"):

@@ -6,16 +6,26 @@ import pandas as pd
 import torch
 
 from rethinklab.data import ImageData
-from rethinklab.figures.style import TEXT_WIDTH, PaperFigure, finish, paper_figure, paper_style
+from rethinklab.figures.style import (
+    TEXT_WIDTH,
+    OnFigure,
+    PaperFigure,
+    Width,
+    finish,
+    inches,
+    paper_figure,
+    paper_style,
+)
 from rethinklab.seeds import generator
 
 
 def samples(data: ImageData, rows: int = 2, columns: int = 10, seed: int = 0,
-            width: float = TEXT_WIDTH) -> PaperFigure:
+            width: Width = TEXT_WIDTH, *, fig: OnFigure = None, note: bool = True) -> PaperFigure:
     """Training images drawn with `seed`, the classes taking turns; `numbers` has their indices.
 
     With as many columns as classes, each column shows one class.
     """
+    width = inches(width, fig)
     labels = data.train.labels.cpu()
     order = torch.randperm(len(labels), generator=generator(seed, "samples"))
     members = {label: order[labels[order] == label].tolist() for label in labels.unique().tolist()}
@@ -27,7 +37,7 @@ def samples(data: ImageData, rows: int = 2, columns: int = 10, seed: int = 0,
         numbers.append({"row": place // columns, "column": place % columns,
                         "index": own[turn % len(own)], "class": data.classes[present[which]]})
     with paper_style():
-        figure = paper_figure(width, rows * (width / columns + 0.17))
+        figure = paper_figure(width, rows * (width / columns + 0.17), fig, note)
         grid = figure.subplots(rows, columns, squeeze=False)
         for cell in numbers:
             axes = grid[cell["row"], cell["column"]]

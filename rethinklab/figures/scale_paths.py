@@ -10,8 +10,11 @@ import pandas as pd
 from rethinklab.figures.given import expect
 from rethinklab.figures.style import (
     TEXT_WIDTH,
+    OnFigure,
     PaperFigure,
+    Width,
     finish,
+    inches,
     light_grid,
     paper_figure,
     paper_style,
@@ -25,8 +28,8 @@ COLUMNS = ("method", "step", "scale", "value", "solution")
 REMEDY = "note the value of each scale at each step, and the solution that it should reach"
 
 
-def scale_paths(frame: pd.DataFrame, width: float = TEXT_WIDTH,
-                height: float = 3.4) -> PaperFigure:
+def scale_paths(frame: pd.DataFrame, width: Width = TEXT_WIDTH, height: float = 3.4, *,
+                fig: OnFigure = None, note: bool = True) -> PaperFigure:
     """The value of each scale by step, a column of panels a method: above all of them, with
     their solutions as dotted lines, and below the second half of the path of those whose solution
     is zero, enlarged; an open mark shows where a scale becomes exactly zero and stays so.
@@ -34,6 +37,7 @@ def scale_paths(frame: pd.DataFrame, width: float = TEXT_WIDTH,
     frame: columns method, step, scale (a name), value and solution. Raises ConfigError where a
     column is missing or there are no rows.
     """
+    width = inches(width, fig)
     expect(frame, COLUMNS, REMEDY)
     numbers = frame[list(COLUMNS)].sort_values("step", kind="stable")
     methods = list(dict.fromkeys(frame["method"]))
@@ -42,7 +46,7 @@ def scale_paths(frame: pd.DataFrame, width: float = TEXT_WIDTH,
     with paper_style():
         looks = {name: series_look(place) for place, name in enumerate(
             dict.fromkeys(frame["scale"]))}
-        figure = paper_figure(width, height)
+        figure = paper_figure(width, height, fig, note)
         grid = figure.subplots(2, len(methods), squeeze=False, sharex="row", sharey="row")
         for (upper, lower), method in zip(grid.T, methods, strict=True):
             own = numbers[numbers["method"] == method]

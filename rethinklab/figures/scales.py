@@ -9,7 +9,7 @@ import pandas as pd
 
 from rethinklab.analysis.thin import thin
 from rethinklab.analysis.weights import ALL
-from rethinklab.figures.given import expect, told
+from rethinklab.figures.given import expect, table_of, told
 from rethinklab.figures.histograms import (
     COLUMNS,
     MOST_PANELS,
@@ -20,12 +20,16 @@ from rethinklab.figures.histograms import (
 )
 from rethinklab.figures.style import (
     TEXT_WIDTH,
+    OnFigure,
     PaperFigure,
+    Width,
     finish,
+    inches,
     palette,
     paper_style,
     regime_look,
 )
+from rethinklab.results import Results
 from rethinklab.trainers.regimes import UNPRUNED
 
 REMEDY = ("`rethinklab record STUDY` makes it from a stored study by a method that acts on scales, "
@@ -34,7 +38,8 @@ AFTER = "pruned_from"
 WHOLE = "all layers"
 
 
-def scales(frame: pd.DataFrame, width: float = TEXT_WIDTH) -> PaperFigure:
+def scales(frame: pd.DataFrame | Results, width: Width = TEXT_WIDTH, *, fig: OnFigure = None,
+           note: bool = True) -> PaperFigure:
     """Histograms of the magnitudes of batch normalisation scales, of the network as a whole and a
     panel a layer: without and with the training in which the method drives scales to zero.
 
@@ -42,6 +47,8 @@ def scales(frame: pd.DataFrame, width: float = TEXT_WIDTH) -> PaperFigure:
     fraction), as `Results.table("scales")` makes it. At most 20 panels, of layers spread
     evenly. Raises ConfigError where a column is missing or there are no rows.
     """
+    width = inches(width, fig)
+    frame = table_of(frame, "scales")
     expect(frame, COLUMNS, REMEDY)
     rows = frame.sort_values("place", kind="stable")
     layers = [name for name in dict.fromkeys(rows["layer"]) if name != ALL]
@@ -53,8 +60,7 @@ def scales(frame: pd.DataFrame, width: float = TEXT_WIDTH) -> PaperFigure:
             UNPRUNED: ("Unpruned", {"color": regime_look(UNPRUNED)["color"], "linestyle": "--"}),
             AFTER: ("With sparsity training", {"color": palette()[3], "linestyle": "-"})}
         looks = {name: look for name, look in looks.items() if name in set(numbers["network"])}
-        figure = layer_panels(numbers, looks, width, "Scale |γ|",
-                              "Share of scales (%)")
+        figure = layer_panels(numbers, looks, width, "Scale |γ|", "Share of scales (%)", fig, note)
         return finish(figure, numbers, caption(numbers, count_layers(frame)),
                       str(frame.attrs.get("label", "")),
                       "Each panel has its own horizontal axis." + zeros_remark(numbers))

@@ -14,8 +14,11 @@ from rethinklab.figures.histograms import name_axes
 from rethinklab.figures.lines import regime_lines
 from rethinklab.figures.style import (
     TEXT_WIDTH,
+    OnFigure,
     PaperFigure,
+    Width,
     finish,
+    inches,
     light_grid,
     paper_figure,
     paper_style,
@@ -31,13 +34,15 @@ ROW = 1.1  # inches
 ROOM = 1.2  # factor above and below the rates
 
 
-def schedules(frame: pd.DataFrame, width: float = TEXT_WIDTH) -> PaperFigure:
+def schedules(frame: pd.DataFrame, width: Width = TEXT_WIDTH, *, fig: OnFigure = None,
+              note: bool = True) -> PaperFigure:
     """Learning rate (logarithmic) by epoch of each regime's own training: a panel a regime, all
     with the same axes, so that length and height can be compared.
 
     frame: columns regime, epoch and lr, as `schedule_table` makes it. Raises ConfigError where a
     column is missing, there are no rows, or no rate is above 0.
     """
+    width = inches(width, fig)
     expect(frame, COLUMNS, REMEDY)
     numbers = frame[list(COLUMNS)]
     above = numbers.loc[numbers["lr"] > 0, "lr"]
@@ -47,7 +52,7 @@ def schedules(frame: pd.DataFrame, width: float = TEXT_WIDTH) -> PaperFigure:
     columns = max(1, min(len(looks), int((width - 0.3) / PANEL)))
     rows = math.ceil(len(looks) / columns)
     with paper_style():
-        figure = paper_figure(width, 0.5 + ROW * rows)
+        figure = paper_figure(width, 0.5 + ROW * rows, fig, note)
         grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
         for axes, (regime, look) in zip(grid.flat, looks.items(), strict=False):
             own = numbers[numbers["regime"] == regime].sort_values("epoch")

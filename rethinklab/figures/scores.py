@@ -11,8 +11,11 @@ from torch import nn
 from rethinklab.errors import ConfigError
 from rethinklab.figures.style import (
     TEXT_WIDTH,
+    OnFigure,
     PaperFigure,
+    Width,
     finish,
+    inches,
     palette,
     paper_figure,
     paper_style,
@@ -22,18 +25,20 @@ from rethinklab.pruners import ChannelPruner, Plan, make_pruner
 COLUMNS = 5
 
 
-def scores(model: nn.Module, plan: Plan, width: float = TEXT_WIDTH) -> PaperFigure:
+def scores(model: nn.Module, plan: Plan, width: Width = TEXT_WIDTH, *, fig: OnFigure = None,
+           note: bool = True) -> PaperFigure:
     """Filter scores of each planned layer by the plan's method, in falling order and divided by
     the largest of the layer; the filters that the plan cuts are crosses.
 
     model: the unpruned network that the plan was made from.
     Source of the form: Li et al. (ICLR 2017), Figure 2a.
     """
+    width = inches(width, fig)
     numbers = score_table(model, plan)
     columns = min(COLUMNS, len(plan.widths))
     rows = math.ceil(len(plan.widths) / columns)
     with paper_style():
-        figure = paper_figure(width, 0.55 + 1.0 * rows)
+        figure = paper_figure(width, 0.55 + 1.0 * rows, fig, note)
         grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
         colours = palette()
         for axes, (name, layer) in zip(grid.flat, numbers.groupby("layer", sort=False),

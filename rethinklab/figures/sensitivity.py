@@ -5,15 +5,19 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from rethinklab.figures.given import expect
+from rethinklab.figures.given import expect, table_of
 from rethinklab.figures.style import (
     TEXT_WIDTH,
+    OnAxes,
     PaperFigure,
+    Width,
     finish,
+    inches,
     light_grid,
     paper_figure,
     paper_style,
 )
+from rethinklab.results import Results
 
 COLUMNS = ("layer", "ratio", "accuracy")
 MARKERS = "osD^vP*X"
@@ -22,13 +26,16 @@ ROWS_OF_LEGEND = 14
 COLUMN_OF_LEGEND = 2.75  # inches of the figure's width for each column of names
 
 
-def sensitivity(frame: pd.DataFrame, width: float = TEXT_WIDTH, height: float = 2.6) -> PaperFigure:
+def sensitivity(frame: pd.DataFrame | Results, width: Width = TEXT_WIDTH, height: float = 2.6, *,
+                ax: OnAxes = None, note: bool = True) -> PaperFigure:
     """Accuracy (%) against the share of a layer's filters removed (%), a line a layer.
 
     frame: columns layer, ratio and accuracy (fractions), as `rethinklab.pruners.sensitivity`
     makes it. Colours run from the first layer (dark) to the last (light); of many layers these are
     the only key. Raises ConfigError where a column is missing.
     """
+    width = inches(width, ax)
+    frame = table_of(frame, "sensitivity")
     from matplotlib import colormaps
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import ListedColormap, Normalize
@@ -38,7 +45,7 @@ def sensitivity(frame: pd.DataFrame, width: float = TEXT_WIDTH, height: float = 
     layers = list(dict.fromkeys(numbers["layer"]))
     label = str(frame.attrs.get("label", ""))
     with paper_style():
-        figure = paper_figure(width, height)
+        figure = paper_figure(width, height, ax, note)
         axes = figure.add_subplot()
         shades = ListedColormap(colormaps["viridis"](np.linspace(0, 0.92, 256)))
         for place, name in enumerate(layers):

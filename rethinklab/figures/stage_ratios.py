@@ -5,23 +5,29 @@ from __future__ import annotations
 import pandas as pd
 
 from rethinklab.analysis.architectures import stage_table
+from rethinklab.figures.given import table_of
 from rethinklab.figures.layer_widths import NAMES, check_widths
 from rethinklab.figures.lines import spread_remark
 from rethinklab.figures.style import (
     TEXT_WIDTH,
+    OnFigure,
     PaperFigure,
+    Width,
     finish,
+    inches,
     light_grid,
     paper_figure,
     paper_style,
     series_look,
 )
+from rethinklab.results import Results
 
 LEGEND_COLUMN = 1.7  # inches
 DODGE = 0.5  # of the distance between stages, over which series are spread
 
 
-def stage_ratios(frame: pd.DataFrame, width: float = TEXT_WIDTH) -> PaperFigure:
+def stage_ratios(frame: pd.DataFrame | Results, width: Width = TEXT_WIDTH, *, fig: OnFigure = None,
+                 note: bool = True) -> PaperFigure:
     """Share kept (%) of each stage, the layers whose feature maps have one size: mean, standard
     deviation and every seed; a line a study, and a panel for channels, channels read and weights
     each, as far as there are any.
@@ -30,6 +36,8 @@ def stage_ratios(frame: pd.DataFrame, width: float = TEXT_WIDTH) -> PaperFigure:
     together with a column study. Raises ConfigError where a column or every width is missing.
     Source of the form: Liu et al. (ICLR 2019), the appendix's tables of kept ratios by stage.
     """
+    width = inches(width, fig)
+    frame = table_of(frame, "widths")
     check_widths(frame)
     given = frame if "study" in frame else frame.assign(study="")
     studies = list(dict.fromkeys(given["study"]))
@@ -40,7 +48,7 @@ def stage_ratios(frame: pd.DataFrame, width: float = TEXT_WIDTH) -> PaperFigure:
         in given.groupby(["study", "seed"], sort=False)], ignore_index=True)
     units = [unit for unit in NAMES if unit in set(numbers["unit"])]
     with paper_style():
-        figure = paper_figure(width, 0.5 + 1.9 * len(units))
+        figure = paper_figure(width, 0.5 + 1.9 * len(units), fig, note)
         grid = figure.subplots(len(units), 1, squeeze=False, sharey=True)
         for axes, unit in zip(grid.flat, units, strict=True):
             panel, dots = (table[table["unit"] == unit] for table in (numbers, seeds))

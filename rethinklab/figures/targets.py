@@ -8,8 +8,11 @@ from rethinklab.errors import ConfigError
 from rethinklab.figures.layer_widths import check_widths, room_for
 from rethinklab.figures.style import (
     TEXT_WIDTH,
+    OnFigure,
     PaperFigure,
+    Width,
     finish,
+    inches,
     light_grid,
     palette,
     paper_figure,
@@ -21,7 +24,8 @@ MOST_NUMBERS = 4  # layers in an inch, above which percentages fit side by side
 MOST_BARS = 9  # in an inch, that have room for whiskers and dots
 
 
-def targets(frame: pd.DataFrame, width: float = TEXT_WIDTH) -> PaperFigure:
+def targets(frame: pd.DataFrame, width: Width = TEXT_WIDTH, *, fig: OnFigure = None,
+            note: bool = True) -> PaperFigure:
     """Share kept (%) of each layer, a row of bars for each way to decide it: predefined, where the
     user says it, and automatic, where the method finds it; mean, standard deviation and seeds.
 
@@ -30,6 +34,7 @@ def targets(frame: pd.DataFrame, width: float = TEXT_WIDTH) -> PaperFigure:
     Raises ConfigError where a column or every width is missing, or a kind is another.
     Source of the form: Liu et al. (ICLR 2019), Figure 2.
     """
+    width = inches(width, fig)
     from matplotlib.ticker import MaxNLocator
 
     check_widths(frame, ("kind",))
@@ -43,7 +48,7 @@ def targets(frame: pd.DataFrame, width: float = TEXT_WIDTH) -> PaperFigure:
               for study in dict.fromkeys(given.loc[given["kind"] == kind, "study"])]
     few, some = (len(layers) <= most * width for most in (MOST_NUMBERS, MOST_BARS))
     with paper_style():
-        figure = paper_figure(width, 0.5 + 1.15 * len(groups))
+        figure = paper_figure(width, 0.5 + 1.15 * len(groups), fig, note)
         grid = figure.subplots(len(groups), 1, squeeze=False, sharex=True, sharey=True)
         for axes, (kind, study) in zip(grid.flat, groups, strict=True):
             row = numbers[(numbers["kind"] == kind) & (numbers["study"] == study)]

@@ -6,8 +6,11 @@ import pandas as pd
 
 from rethinklab.figures.style import (
     TEXT_WIDTH,
+    OnAxes,
     PaperFigure,
+    Width,
     finish,
+    inches,
     palette,
     paper_figure,
     paper_style,
@@ -17,14 +20,16 @@ from rethinklab.pruners import Plan
 MOST_NAMES = 20  # layers; beyond that their names do not fit side by side
 
 
-def widths(plan: Plan, width: float = TEXT_WIDTH, height: float = 2.4) -> PaperFigure:
+def widths(plan: Plan, width: Width = TEXT_WIDTH, height: float = 2.4, *, ax: OnAxes = None,
+           note: bool = True) -> PaperFigure:
     """Channels of each planned layer, in order: before pruning as an outline, after as a bar."""
+    width = inches(width, ax)
     kept = plan.kept_widths
     numbers = pd.DataFrame({"layer": list(plan.widths), "before": list(plan.widths.values()),
                             "after": [kept[name] for name in plan.widths]})
     places = range(len(numbers))
     with paper_style():
-        figure = paper_figure(width, height)
+        figure = paper_figure(width, height, ax, note)
         axes = figure.add_subplot()
         axes.bar(places, numbers["before"], 0.8, color="white", edgecolor="0.55", linewidth=0.6,
                  label="before")
