@@ -10,19 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from rethinklab.errors import ConfigError
+from rethinklab.figures import style
 from rethinklab.figures.given import expect, told
 from rethinklab.figures.lines import legend_above, regime_lines, with_means
-from rethinklab.figures.style import (
-    TEXT_WIDTH,
-    OnAxes,
-    PaperFigure,
-    Width,
-    finish,
-    inches,
-    light_grid,
-    paper_figure,
-    paper_style,
-)
+from rethinklab.figures.style import TEXT_WIDTH, OnAxes, PaperFigure, Width
 from rethinklab.results import Results
 from rethinklab.results.comparisons import budget_table
 from rethinklab.trainers.regimes import UNPRUNED, find_regime, regime_title
@@ -41,7 +32,7 @@ def accuracy_budget(given: Results | pd.DataFrame, width: Width = TEXT_WIDTH, he
     frame that `results.comparisons.budget_table` makes of them. Raises ConfigError where a
     column is missing, there are no rows, or no cost is known.
     """
-    width = inches(width, ax)
+    width = style.inches(width, ax)
     frame = budget_table(given) if isinstance(given, Results) else given
     expect(frame, COLUMNS, REMEDY)
     numbers = frame[["regime", "seed", "macs_spent", "macs_own"]].copy()
@@ -51,8 +42,8 @@ def accuracy_budget(given: Results | pd.DataFrame, width: Width = TEXT_WIDTH, he
         raise ConfigError("what these trials cost is not known: their table has neither a ledger "
                           "nor the unpruned network beside epochs, images and MACs; run the study "
                           "again in a new store.")
-    with paper_style():
-        figure = paper_figure(width, height, ax, note)
+    with style.paper_style():
+        figure = style.paper_figure(width, height, ax, note)
         axes = figure.add_subplot()
         for regime, look in regime_lines(numbers["regime"]).items():
             look.pop("linestyle")
@@ -74,10 +65,10 @@ def accuracy_budget(given: Results | pd.DataFrame, width: Width = TEXT_WIDTH, he
         _log_axis(axes, width)
         axes.set_xlabel("Multiply-adds of all training")
         axes.set_ylabel("Test accuracy (%)")
-        light_grid(axes, "both")
+        style.light_grid(axes, "both")
         legend_above(figure, axes)
         pale = any(map(_new, numbers["regime"].unique()))
-        return finish(figure, numbers, caption(numbers), str(frame.attrs.get("label", "")),
+        return style.finish(figure, numbers, caption(numbers), frame,
                       "Dots: seeds. Large marks: mean ± sd, with all training that the network "
                       "rests on." + " Pale: the training from scratch alone." * pale)
 

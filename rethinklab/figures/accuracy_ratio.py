@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from rethinklab.figures import style
 from rethinklab.figures.given import expect, table_over, told
 from rethinklab.figures.lines import (
     legend_above,
@@ -14,17 +15,7 @@ from rethinklab.figures.lines import (
     spread_remark,
     with_means,
 )
-from rethinklab.figures.style import (
-    TEXT_WIDTH,
-    OnAxes,
-    PaperFigure,
-    Width,
-    finish,
-    inches,
-    light_grid,
-    paper_figure,
-    paper_style,
-)
+from rethinklab.figures.style import TEXT_WIDTH, OnAxes, PaperFigure, Width
 from rethinklab.results import Results
 from rethinklab.results.comparisons import ratio_tables
 from rethinklab.trainers.regimes import UNPRUNED, regime_title
@@ -42,7 +33,7 @@ def accuracy_ratio(frame: pd.DataFrame | Sequence[Results], width: Width = TEXT_
     `results.comparisons.ratio_tables` makes it; ratio 0 is the unpruned network. Raises
     ConfigError where a column is missing or there are no rows.
     """
-    width = inches(width, ax)
+    width = style.inches(width, ax)
     frame = table_over(frame, ratio_tables)
     expect(frame, COLUMNS, REMEDY)
     numbers = frame[list(COLUMNS)].copy()
@@ -50,8 +41,8 @@ def accuracy_ratio(frame: pd.DataFrame | Sequence[Results], width: Width = TEXT_
                                                ("test_accuracy", "ratio"))
     numbers = with_means(numbers, ["regime", "removed"], "accuracy")
     looks = regime_lines(numbers["regime"])
-    with paper_style():
-        figure = paper_figure(width, height, ax, note)
+    with style.paper_style():
+        figure = style.paper_figure(width, height, ax, note)
         axes = figure.add_subplot()
         for regime, look in looks.items():
             own = numbers[numbers["regime"] == regime]
@@ -62,10 +53,10 @@ def accuracy_ratio(frame: pd.DataFrame | Sequence[Results], width: Width = TEXT_
         what = str(frame["removed"].iloc[0]) if "removed" in frame else "share"
         axes.set_xlabel(f"{what.capitalize()} removed (%)")
         axes.set_ylabel("Test accuracy (%)")
-        light_grid(axes)
+        style.light_grid(axes)
         legend_above(figure, axes)
-        return finish(figure, numbers, caption(numbers), str(frame.attrs.get("label", "")),
-                      spread_remark(numbers["sd"]))
+        return style.finish(figure, numbers, caption(numbers), frame,
+                            spread_remark(numbers["sd"]))
 
 
 def caption(numbers: pd.DataFrame) -> str:

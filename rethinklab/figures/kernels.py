@@ -7,17 +7,9 @@ import math
 import numpy as np
 import pandas as pd
 
+from rethinklab.figures import style
 from rethinklab.figures.given import expect, table_of, told
-from rethinklab.figures.style import (
-    TEXT_WIDTH,
-    OnFigure,
-    PaperFigure,
-    Width,
-    finish,
-    inches,
-    paper_figure,
-    paper_style,
-)
+from rethinklab.figures.style import TEXT_WIDTH, OnFigure, PaperFigure, Width
 from rethinklab.results import Results
 
 COLUMNS = ("stage", "row", "column", "keep")
@@ -36,7 +28,7 @@ def kernels(frame: pd.DataFrame | Results, width: Width = TEXT_WIDTH, *, fig: On
     `Results.table("kernels")` makes it. Raises ConfigError where a column is missing or
     there are no rows. Source of the form: Liu et al. (ICLR 2019), Figure 4.
     """
-    width = inches(width, fig)
+    width = style.inches(width, fig)
     frame = table_of(frame, "kernels")
     from matplotlib import colormaps
 
@@ -48,8 +40,8 @@ def kernels(frame: pd.DataFrame | Results, width: Width = TEXT_WIDTH, *, fig: On
     columns = min(len(stages), max(1, int((width - BAR) / PANEL)))
     rows = math.ceil(len(stages) / columns)
     shades = colormaps["cividis"].with_extremes(bad="0.9")
-    with paper_style():
-        figure = paper_figure(width, 0.3 + 1.15 * rows, fig, note)
+    with style.paper_style():
+        figure = style.paper_figure(width, 0.3 + 1.15 * rows, fig, note)
         grid = figure.subplots(rows, columns, squeeze=False)
         for axes, stage in zip(grid.flat, stages, strict=False):
             own = numbers[numbers["stage"] == stage]
@@ -70,7 +62,7 @@ def kernels(frame: pd.DataFrame | Results, width: Width = TEXT_WIDTH, *, fig: On
         bar = figure.colorbar(picture, ax=grid, shrink=0.9, aspect=14 * rows)
         bar.set_label("Weights kept (%)")
         bar.outline.set_visible(False)
-        return finish(figure, numbers, caption(numbers), str(frame.attrs.get("label", "")),
+        return style.finish(figure, numbers, caption(numbers), frame,
                       "Titles: size of the feature maps of a stage. Mean over all its kernels.")
 
 

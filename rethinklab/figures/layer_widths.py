@@ -8,19 +8,9 @@ import pandas as pd
 
 from rethinklab.analysis.architectures import WEIGHTS, width_table
 from rethinklab.errors import ConfigError
+from rethinklab.figures import style
 from rethinklab.figures.given import table_of
-from rethinklab.figures.style import (
-    TEXT_WIDTH,
-    OnFigure,
-    PaperFigure,
-    Width,
-    finish,
-    inches,
-    light_grid,
-    palette,
-    paper_figure,
-    paper_style,
-)
+from rethinklab.figures.style import TEXT_WIDTH, OnFigure, PaperFigure, Width
 from rethinklab.results import Results
 
 if TYPE_CHECKING:
@@ -45,13 +35,13 @@ def layer_widths(frame: pd.DataFrame | Results, width: Width = TEXT_WIDTH, *, fi
     Raises ConfigError where a column or every width is missing.
     Source of the form: Liu et al. (ICLR 2019), Table 7.
     """
-    width = inches(width, fig)
+    width = style.inches(width, fig)
     frame = table_of(frame, "widths")
     check_widths(frame)
     numbers = width_table(frame)
     units = list(dict.fromkeys(numbers["unit"]))
-    with paper_style():
-        figure = paper_figure(width, 0.6 + 1.8 * len(units), fig, note)
+    with style.paper_style():
+        figure = style.paper_figure(width, 0.6 + 1.8 * len(units), fig, note)
         grid = figure.subplots(len(units), 1, squeeze=False)
         parts: set[str] = set()
         for axes, unit in zip(grid.flat, units, strict=True):
@@ -63,7 +53,7 @@ def layer_widths(frame: pd.DataFrame | Results, width: Width = TEXT_WIDTH, *, fi
         remark = ("Bars: mean" + (" ± sd" if "whiskers" in parts else "") + " over seeds."
                   + (" Dots: seeds." if "dots" in parts else "")
                   + (" Numbers: mean width that is left." if "counts" in parts else ""))
-        return finish(figure, numbers, caption(numbers), str(frame.attrs.get("label", "")), remark)
+        return style.finish(figure, numbers, caption(numbers), frame, remark)
 
 
 def check_widths(frame: pd.DataFrame, more: tuple[str, ...] = ()) -> None:
@@ -91,7 +81,7 @@ def _draw(axes: Axes, panel: pd.DataFrame, given: pd.DataFrame, width: float) ->
     log = (panel["unit"] == WEIGHTS).all() and spread > FAR_APART
     axes.bar(numbers, panel["original"], 0.8, color="0.87", edgecolor="0.6",
              linewidth=0.5 if some else 0, label="original")
-    axes.bar(numbers, panel["mean"], 0.8 if some else 0.7, color=palette()[0],
+    axes.bar(numbers, panel["mean"], 0.8 if some else 0.7, color=style.palette()[0],
              label="after pruning")
     if log:
         axes.set_yscale("log")
@@ -113,7 +103,7 @@ def _draw(axes: Axes, panel: pd.DataFrame, given: pd.DataFrame, width: float) ->
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.set_xlabel("Layer" if few else "Layer, by number in the order of the forward pass")
     axes.set_xlim(*room_for(len(panel)))
-    light_grid(axes)
+    style.light_grid(axes)
     return {part for part, drawn in (("whiskers", whiskers), ("dots", few), ("counts", counted))
             if drawn}
 

@@ -9,19 +9,10 @@ import pandas as pd
 
 from rethinklab.analysis.weights import ALL
 from rethinklab.errors import ConfigError
+from rethinklab.figures import style
 from rethinklab.figures.given import expect, table_of, told
 from rethinklab.figures.lines import legend_above, regime_lines
-from rethinklab.figures.style import (
-    TEXT_WIDTH,
-    OnFigure,
-    PaperFigure,
-    Width,
-    finish,
-    inches,
-    light_grid,
-    paper_figure,
-    paper_style,
-)
+from rethinklab.figures.style import TEXT_WIDTH, OnFigure, PaperFigure, Width
 from rethinklab.results import Results
 from rethinklab.trainers.regimes import regime_title
 
@@ -44,7 +35,7 @@ def movement(frame: pd.DataFrame | Results, width: Width = TEXT_WIDTH, *, fig: O
     `Results.table("movement")` makes it; rows of layer "all" are told in the caption.
     Raises ConfigError where a column or the rows of single layers are missing.
     """
-    width = inches(width, fig)
+    width = style.inches(width, fig)
     frame = table_of(frame, "movement")
     expect(frame, COLUMNS, REMEDY)
     table = frame.assign(sign_agreement=frame["sign_agreement"] * 100)
@@ -53,8 +44,8 @@ def movement(frame: pd.DataFrame | Results, width: Width = TEXT_WIDTH, *, fig: O
     at = {layer: place for place, layer in enumerate(layers)}
     several = numbers.groupby("regime")["seed"].nunique().max() > 1
     dotted = several and len(layers) <= MOST_MARKS * width
-    with paper_style():
-        figure = paper_figure(width, 3.6, fig, note)
+    with style.paper_style():
+        figure = style.paper_figure(width, 3.6, fig, note)
         panels = figure.subplots(2, 1, sharex=True)
         for axes, (value, title) in zip(panels, PANELS.items(), strict=True):
             for regime, look in regime_lines(numbers["regime"]).items():
@@ -66,11 +57,11 @@ def movement(frame: pd.DataFrame | Results, width: Width = TEXT_WIDTH, *, fig: O
                     axes.scatter(own["layer"].map(at), own[value], s=4, color=look["color"],
                                  alpha=0.5, linewidths=0, zorder=3)
             axes.set_ylabel(title)
-            light_grid(axes)
+            style.light_grid(axes)
         panels[1].set_ylim(bottom=0)
         name_layers(panels[1], layers, width)
         legend_above(figure, panels[0])
-        return finish(figure, numbers, caption(table), str(frame.attrs.get("label", "")),
+        return style.finish(figure, numbers, caption(table), frame,
                       "Each network against the weights with which its training began"
                       + "; lines: means over seeds" * bool(several) + ", dots: seeds" * bool(dotted)
                       + ".")

@@ -9,6 +9,7 @@ import pandas as pd
 
 from rethinklab.analysis.thin import thin
 from rethinklab.analysis.weights import ALL
+from rethinklab.figures import style
 from rethinklab.figures.given import expect, table_of, told
 from rethinklab.figures.histograms import (
     COLUMNS,
@@ -18,17 +19,7 @@ from rethinklab.figures.histograms import (
     layer_panels,
     zeros_remark,
 )
-from rethinklab.figures.style import (
-    TEXT_WIDTH,
-    OnFigure,
-    PaperFigure,
-    Width,
-    finish,
-    inches,
-    palette,
-    paper_style,
-    regime_look,
-)
+from rethinklab.figures.style import TEXT_WIDTH, OnFigure, PaperFigure, Width
 from rethinklab.results import Results
 from rethinklab.trainers.regimes import UNPRUNED
 
@@ -47,7 +38,7 @@ def scales(frame: pd.DataFrame | Results, width: Width = TEXT_WIDTH, *, fig: OnF
     fraction), as `Results.table("scales")` makes it. At most 20 panels, of layers spread
     evenly. Raises ConfigError where a column is missing or there are no rows.
     """
-    width = inches(width, fig)
+    width = style.inches(width, fig)
     frame = table_of(frame, "scales")
     expect(frame, COLUMNS, REMEDY)
     rows = frame.sort_values("place", kind="stable")
@@ -55,15 +46,16 @@ def scales(frame: pd.DataFrame | Results, width: Width = TEXT_WIDTH, *, fig: OnF
     chosen = [ALL, *thin(layers, MOST_PANELS - 1)] if layers else [ALL]
     rows = in_percent(rows[rows["layer"].isin(chosen)])
     numbers = rows.assign(layer=rows["layer"].replace({ALL: WHOLE})).reset_index(drop=True)
-    with paper_style():
+    with style.paper_style():
         looks: dict[str, tuple[str, dict[str, Any]]] = {
-            UNPRUNED: ("Unpruned", {"color": regime_look(UNPRUNED)["color"], "linestyle": "--"}),
-            AFTER: ("With sparsity training", {"color": palette()[3], "linestyle": "-"})}
+            UNPRUNED: ("Unpruned", {"color": style.regime_look(UNPRUNED)["color"],
+                                    "linestyle": "--"}),
+            AFTER: ("With sparsity training", {"color": style.palette()[3], "linestyle": "-"})}
         looks = {name: look for name, look in looks.items() if name in set(numbers["network"])}
         figure = layer_panels(numbers, looks, width, "Scale |γ|", "Share of scales (%)", fig, note)
-        return finish(figure, numbers, caption(numbers, count_layers(frame)),
-                      str(frame.attrs.get("label", "")),
-                      "Each panel has its own horizontal axis." + zeros_remark(numbers))
+        return style.finish(figure, numbers, caption(numbers, count_layers(frame)),
+                            frame,
+                            "Each panel has its own horizontal axis." + zeros_remark(numbers))
 
 
 def caption(numbers: pd.DataFrame, count: int) -> str:

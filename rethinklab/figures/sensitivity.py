@@ -5,18 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from rethinklab.figures import style
 from rethinklab.figures.given import expect, table_of
-from rethinklab.figures.style import (
-    TEXT_WIDTH,
-    OnAxes,
-    PaperFigure,
-    Width,
-    finish,
-    inches,
-    light_grid,
-    paper_figure,
-    paper_style,
-)
+from rethinklab.figures.style import TEXT_WIDTH, OnAxes, PaperFigure, Width
 from rethinklab.results import Results
 
 COLUMNS = ("layer", "ratio", "accuracy")
@@ -34,7 +25,7 @@ def sensitivity(frame: pd.DataFrame | Results, width: Width = TEXT_WIDTH, height
     makes it. Colours run from the first layer (dark) to the last (light); of many layers these are
     the only key. Raises ConfigError where a column is missing.
     """
-    width = inches(width, ax)
+    width = style.inches(width, ax)
     frame = table_of(frame, "sensitivity")
     from matplotlib import colormaps
     from matplotlib.cm import ScalarMappable
@@ -43,9 +34,9 @@ def sensitivity(frame: pd.DataFrame | Results, width: Width = TEXT_WIDTH, height
     expect(frame, COLUMNS, "rl.pruners.sensitivity.sensitivity(model, data) makes one")
     numbers = frame[list(COLUMNS)].reset_index(drop=True)
     layers = list(dict.fromkeys(numbers["layer"]))
-    label = str(frame.attrs.get("label", ""))
-    with paper_style():
-        figure = paper_figure(width, height, ax, note)
+    label = frame
+    with style.paper_style():
+        figure = style.paper_figure(width, height, ax, note)
         axes = figure.add_subplot()
         shades = ListedColormap(colormaps["viridis"](np.linspace(0, 0.92, 256)))
         for place, name in enumerate(layers):
@@ -56,14 +47,14 @@ def sensitivity(frame: pd.DataFrame | Results, width: Width = TEXT_WIDTH, height
                       markersize=3.5)
         axes.set_xlabel("Filters of the layer removed (%)")
         axes.set_ylabel("Accuracy (%)")
-        light_grid(axes)
+        style.light_grid(axes)
         columns = -(-len(layers) // ROWS_OF_LEGEND)
         if columns <= width / COLUMN_OF_LEGEND:
             figure.legend(loc="outside right upper", fontsize=7, handlelength=2.6, ncols=columns)
         else:
             order = ScalarMappable(Normalize(1, len(layers)), shades)
             figure.colorbar(order, ax=axes, label="Layer, in order", aspect=30)
-        return finish(figure, numbers, caption(numbers), label)
+        return style.finish(figure, numbers, caption(numbers), label)
 
 
 def caption(numbers: pd.DataFrame) -> str:

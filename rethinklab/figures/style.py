@@ -189,14 +189,17 @@ def say_scale(words: str) -> None:
     _around["scale"] = words
 
 
-def finish(figure: PaperFigure, numbers: pd.DataFrame, caption: str, label: str,
+def finish(figure: PaperFigure, numbers: pd.DataFrame, caption: str, label: str | pd.DataFrame,
            remark: str = "") -> PaperFigure:
     """Give a figure what it carries, and print the remark on how to read it and the label of
-    where its numbers are from at its foot, for which room is made.
+    where its numbers are from at its foot, for which room is made. label: it, or the table that
+    has it in its `attrs`.
 
     Call it last, inside `paper_style()`. Legends outside the axes belong above or to the right:
     below is the foot.
     """
+    if isinstance(label, pd.DataFrame):
+        label = str(label.attrs.get("label", ""))
     if _around["scale"] and not re.search(r"\bscale\b", label):
         label = " ".join(part for part in (f"{label.rstrip('.')}." if label else "",
                                            _around["scale"]) if part)
