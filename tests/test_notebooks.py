@@ -24,7 +24,7 @@ from rethinklab.results import Results
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-RECORDED = sorted(path.stem for path in (ROOT / "data" / "results").glob("*.csv"))
+RECORDED = sorted(path.parent.name for path in (ROOT / "data" / "results").glob("*/study.json"))
 
 
 @pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
@@ -365,8 +365,8 @@ def test_figures_appear_as_png_of_their_own_size_with_alternative_text():
     content, metadata = picture(figure)
     assert content == picture(figure)[0]
     width = int.from_bytes(content[16:20], "big")  # of a PNG's header
-    assert width == round(5.5 * figure.dpi)
-    assert metadata == {"alt": figure.caption, "note": figure.note}
+    assert width == 5.5 * 192  # two for each pixel of a screen, which has 96 in an inch
+    assert metadata == {"alt": figure.caption, "note": figure.note, "width": 528}
     assert not show_figures()  # there is no notebook here
 
 
