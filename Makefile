@@ -33,7 +33,6 @@ notebooks: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m rethinklab.notebook.execute notebooks/source/*.py
 
 figures: $(VENV)/.installed
-	$(BIN)/rethinklab figures --from data/results --out figures
 	$(BIN)/rethinklab figures --from data/results --out figures --readme
 	$(BIN)/rethinklab summary --readme README.md
 

@@ -16,7 +16,6 @@ from typing import Any
 import torch
 
 import rethinklab as rl
-from rethinklab.evidence.tables import load_table
 from rethinklab.notebook import widgets
 from rethinklab.notebook.session import find_root
 from rethinklab.notebook.widgets import Explorer
@@ -39,9 +38,9 @@ def explorers() -> dict[str, Explorer]:
         "channel_pictures": widgets.channel_pictures(
             model, rl.pruners.L1Norm(0.5).fit(model, held), held),
         "architecture_patterns": widgets.architecture_patterns(
-            {name: load_table(recorded / "widths" / f"{name}.csv") for name in STUDIES}),
+            {name: rl.load_results(recorded / name).table("widths") for name in STUDIES}),
         "budget_explorer": widgets.budget_explorer(
-            rl.Results.load(recorded / f"{MANY_REGIMES}.csv")),
+            rl.load_results(recorded / MANY_REGIMES)),
     }
 
 

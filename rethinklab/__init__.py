@@ -21,12 +21,13 @@ _WHERE = {
     "profile": "analysis.cost", "compare_paired": "analysis.statistics",
     "compare_family": "analysis.statistics", "pairs_for": "analysis.power",
     "Study": "experiments.study", "Trial": "experiments.trial", "Store": "experiments.store",
-    "Results": "experiments.results", "run": "experiments.runner", "run_one": "experiments.stages",
+    "Results": "results", "load_results": "results", "load_studies": "results", "run": "results",
+    "run_one": "experiments.stages",
     "tune": "experiments.tuning", "status": "experiments.progress",
     "RethinkError": "errors",
 }
 _MODULES = ("analysis", "data", "experiments", "figures", "models", "notebook", "pruners",
-            "trainers")
+            "results", "trainers")
 
 __all__ = sorted([*_WHERE, *_MODULES, "__version__"])
 
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
         models,
         notebook,
         pruners,
+        results,
         trainers,
     )
     from rethinklab.analysis.cost import profile
@@ -47,8 +49,6 @@ if TYPE_CHECKING:
     from rethinklab.data import ImageData, Images, load_data
     from rethinklab.errors import RethinkError
     from rethinklab.experiments.progress import status
-    from rethinklab.experiments.results import Results
-    from rethinklab.experiments.runner import run
     from rethinklab.experiments.stages import run_one
     from rethinklab.experiments.store import Store
     from rethinklab.experiments.study import Study
@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from rethinklab.experiments.tuning import tune
     from rethinklab.models import build_model
     from rethinklab.pruners import Origin, Plan, make_pruner
+    from rethinklab.results import Results, load_results, load_studies, run
     from rethinklab.trainers.callbacks import Callback
     from rethinklab.trainers.evaluate import evaluate
     from rethinklab.trainers.loop import TrainResult, train

@@ -12,7 +12,7 @@ import typer
 
 from rethinklab.arguments import parse_factors, parse_options, parse_seeds, parse_target
 from rethinklab.errors import ConfigError, RethinkError, first_line, unknown_name
-from rethinklab.figures_cli import figures, record, record_study, report, rerun, summary
+from rethinklab.figures_cli import figures, record, report, rerun, show_record, summary
 from rethinklab.notebook_cli import grade, student
 from rethinklab.store_cli import store_app
 
@@ -22,10 +22,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from rethinklab.experiments.queue import Entry
-    from rethinklab.experiments.results import Results
-    from rethinklab.experiments.store import Store
     from rethinklab.experiments.study import Study
     from rethinklab.experiments.time_limit import Countdown
+    from rethinklab.results import Results
 
 INTERRUPTED = 130
 TRACEBACK = "RETHINKLAB_TRACEBACK"
@@ -135,8 +134,11 @@ def run(
     slurm: Annotated[list[str] | None, typer.Option(
         help="An option of the job as NAME=VALUE, such as partition=gpu or time=4h.")] = None,
     queue: Annotated[Path | None, typer.Option(
-        help="Run the studies of this TOML file instead, in order, and record each beside it."
+        help="Run the studies of this TOML file instead, in order, and record each."
     )] = None,
+    record: Annotated[Path, typer.Option(
+        help="Where the studies of a queue are recorded; what is there, or beside the queue, is "
+             "passed over.")] = Path("recorded"),
     only: Annotated[list[str] | None, typer.Option(
         help="Of the queue the study of this name; repeat for more.")] = None,
     store: StoreOption = "runs",
@@ -174,7 +176,7 @@ def run(
         if preset or changes or any(given.values()) or tune or scale != "quick":
             raise ConfigError("--queue says itself what to run; leave out the preset and the "
                               "options of a study, or change the file.")
-        studies, entries = queued(queue, only or [])
+        studies, entries = queued(queue, only or [], record)
     else:
         names = paper.expand(preset) if preset else [None]
         studies = [Study(**study_settings(name, scale, given, changes), precision=precision)
@@ -186,21 +188,24 @@ def run(
 
     with distributed.start(device):  # of torchrun's processes, if there are several
         conduct(studies, store, out=out, time_limit=time_limit, entries=entries,
-                folder=queue and queue.parent, factors=parse_factors(tune) if tune else None,
+                folder=record, factors=parse_factors(tune) if tune else None,
                 **options)
 
 
-def queued(path: Path, only: Sequence[str]) -> tuple[list[Study], dict[str, Entry]]:
+def queued(path: Path, only: Sequence[str],
+           record: Path) -> tuple[list[Study], dict[str, Entry]]:
     """The studies of a queue that can be run here, and its entries by the names of the studies;
     says which are passed over and why. What is recorded already is run again only by name."""
     from rethinklab.experiments.queue import choose, load_queue
+    from rethinklab.results.rerun import is_recorded
     from rethinklab.trainers.loop import pick_device
 
     gpu = pick_device().type == "cuda"
     found: dict[str, tuple[Study, Entry]] = {}
     for entry in choose(load_queue(path), only):
         obstacle = entry.obstacle(gpu)
-        if not obstacle and not only and entry.recorded(path.parent):
+        if not obstacle and not only and any(is_recorded(entry, folder) for folder in
+                                             (record, path.parent)):
             obstacle = f"it is recorded; --only {entry.name} runs it again"
         if obstacle:
             typer.echo(f"{entry.name} is passed over: {obstacle}.")
@@ -219,7 +224,6 @@ def conduct(studies: Sequence[Study], store: str, out: str | None = None,
     entries: of the queue that they are from, by the names of the studies; these are recorded in
     `folder` when they are done.
     """
-    from rethinklab.experiments.store import Store
     from rethinklab.experiments.time_limit import Countdown
     from rethinklab.trainers import distributed
 
@@ -238,14 +242,14 @@ def conduct(studies: Sequence[Study], store: str, out: str | None = None,
             show(results, study, store, out)
             if entries and folder:
                 entry = entries[study.name]
-                record_study(study.name, Store(store), folder, entry.name, entry.evidence)
+                show_record(*results.save(folder / entry.name, entry.tables))
 
 
 def carry_out(study: Study, store: str, left: Countdown, factors: list[float] | None,
               options: dict[str, Any]) -> Results:
     """A study's results, after a learning-rate grid where there are factors."""
-    from rethinklab.experiments.runner import run as run_study
     from rethinklab.experiments.tuning import tune
+    from rethinklab.results import run as run_study
     from rethinklab.trainers import distributed
 
     if factors:
@@ -258,11 +262,11 @@ def carry_out(study: Study, store: str, left: Countdown, factors: list[float] | 
 
 def show(results: Results, study: Study, store: str, out: str | None) -> None:
     """Table, verdicts and, for a row of the paper, the published numbers beside."""
-    from rethinklab.experiments import paper
+    from rethinklab.results.beside_paper import beside
 
     typer.echo(f"\n{results}\n")
     if study.preset:
-        typer.echo(f"{paper.beside(study.preset, results)}\n")
+        typer.echo(f"{beside(study.preset, results)}\n")
     typer.echo(f"Stored as {results.name} in {store}.")
     if out is not None:
         from rethinklab.figures import export, regimes
@@ -285,9 +289,13 @@ def list_(what: Annotated[str, typer.Argument(
         return {name: summary_line(pruner) for name, pruner in METHODS.items()}
 
     def presets() -> str:
-        from rethinklab.experiments.paper import overview_text
-        from rethinklab.experiments.recorded import own_results
-        return overview_text(own_results(store))
+        from rethinklab.results import load_studies
+        from rethinklab.results.beside_paper import overview_text
+        from rethinklab.results.load import recorded_folder
+        marked = (Path(store) / "store.json").is_file()
+        places = filter(None, (recorded_folder(), Path(store) if marked else None))
+        return overview_text([results for place in places
+                              for results in load_studies(place).values()])
 
     def groups() -> dict[str, str]:
         from rethinklab.experiments import paper
@@ -307,7 +315,7 @@ def list_(what: Annotated[str, typer.Argument(
 
     def figures() -> dict[str, str]:
         from rethinklab.figures.catalogue import FIGURES
-        from rethinklab.figures.paper_tables import TABLES
+        from rethinklab.results.paper_tables import TABLES
         drawn = {name: kind.meaning + (f" ({kind.paper})" if kind.paper else "")
                  for name, kind in FIGURES.items()}
         return drawn | dict.fromkeys(TABLES, "the rows in the paper's layout, own results beside")
@@ -350,8 +358,8 @@ def results(
 
     rethinklab results --format parquet --out all.parquet (every trial in the store)
     """
-    from rethinklab.experiments.results import stored_results
     from rethinklab.experiments.store import Store
+    from rethinklab.results import load_studies
 
     if format not in FORMATS:
         raise unknown_name("format", format, FORMATS)
@@ -360,7 +368,7 @@ def results(
     if not studies and (format in ("table", "ledger") or not names):
         typer.echo("\n".join(names) if names else "No study is stored here yet.")
         return
-    found = [stored_results(name, place) for name in studies or begun(names, place)]
+    found = list(load_studies(place, studies or ()).values())
     if format == "parquet":
         if out is None:
             raise ConfigError("format parquet is no text; say where to with --out FILE.parquet.")
@@ -371,24 +379,18 @@ def results(
         typer.echo(formatted(found, format))
 
 
-def begun(studies: dict[str, Any], place: Store) -> list[str]:
-    """The studies of which a trial is stored."""
-    return [name for name, content in studies.items()
-            if any(map(place.read_address, content.get("addresses", {}).values()))]
-
-
 FORMATS = ("table", "csv", "latex", "parquet", "ledger")
 
 
 def formatted(found: Sequence[Results], format: str) -> str:
     """Results as tables with verdicts, as CSV of every trial, as one LaTeX table, or what the
     trials cost in all."""
-    from rethinklab.experiments.tables import paper_latex
+    from rethinklab.results.paper_tables import study_table
 
     if format == "csv":
         return str(whole_frame(found).to_csv(index=False, lineterminator="\n")).rstrip()
     if format == "latex":
-        return paper_latex(found)
+        return study_table(found).latex
     if format == "ledger":
         return "\n\n".join(f"{one.name}\n{one.ledger().to_string(float_format='{:,.1f}'.format)}"
                            for one in found)
@@ -415,11 +417,10 @@ def compare(
 
     Example: rethinklab compare l1-vgg16 random-vgg16 --regime finetune
     """
-    from rethinklab.experiments.results import stored_results
     from rethinklab.experiments.store import Store
+    from rethinklab.results import load_studies
 
-    place = Store(store, create=False)
-    a, b = (stored_results(name, place) for name in (first, second))
+    a, b = load_studies(Store(store, create=False), [first, second]).values()
     typer.echo(str(a.against(b, regime, other)))
 
 

@@ -39,6 +39,11 @@ class DivergenceError(RethinkError):
     """Training produced a loss that is not a finite number."""
 
 
+class Missing(ConfigError):
+    """Something cannot be had from the results at hand; the text says what is missing and which
+    command makes it."""
+
+
 class OutOfTime(RethinkError):
     """A run was stopped before its end because its time was up; the same call goes on."""
 

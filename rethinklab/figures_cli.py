@@ -3,6 +3,7 @@ command needs it."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,13 +14,12 @@ from rethinklab.errors import ConfigError, RethinkError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rethinklab.experiments.store import Store
-    from rethinklab.figures.sources import Source
+    from rethinklab.figures.catalogue import Studies
 
 StudyOption = Annotated[list[str] | None, typer.Option(
     "--study", help="A stored study, or how its name begins; repeat for more. [default: all]")]
 FromOption = Annotated[Path | None, typer.Option(
-    "--from", help="A folder of recorded results instead, or one of its CSV files.")]
+    "--from", help="Recorded results instead: the folder of one study, or of many.")]
 StoreOption = Annotated[str, typer.Option("--store", help="Folder of the results.")]
 
 
@@ -29,7 +29,7 @@ def figures(
     study: StudyOption = None,
     recorded: FromOption = None,
     store: StoreOption = "runs",
-    out: Annotated[str, typer.Option(help="Folder to write to.")] = "figures",
+    out: Annotated[str, typer.Option(help="Folder to write to.")] = "pictures",
     format: Annotated[str, typer.Option(help="By commas: pdf, png, svg, pgf.")] = "pdf,png",
     width: Annotated[str, typer.Option(
         help="iclr, neurips, icml or cvpr (or icml-column, cvpr-column), or inches.")] = "iclr",
@@ -37,7 +37,8 @@ def figures(
         "--list", help="Only say which can be made from what is there, and what is missing.")
     ] = False,
     readme: Annotated[bool, typer.Option(
-        "--readme", help="Only write OUT/README.md: what of the paper is drawn where.")] = False,
+        "--readme", help="Only write OUT/README.md, what of the paper is drawn where, and the few "
+                     "pictures that it shows.")] = False,
 ) -> None:
     """Draw figures and tables from stored results, each with its numbers and its origin.
 
@@ -49,26 +50,27 @@ def figures(
 
     rethinklab figures table1 --from data/results
     """
-    from rethinklab.figures.export import check_formats, parse_width
+    from rethinklab.figures.export import check_formats
     from rethinklab.figures.gallery import check_names, make
+    from rethinklab.figures.style import inches
 
     formats = list(dict.fromkeys(form.strip() for form in format.split(",") if form.strip()))
     if readme and (list_ or names):
         raise ConfigError("--readme writes the list of all figures; leave out --list and names.")
     check_names(names or [])
     check_formats(formats)
-    inches = parse_width(width)
-    source = open_source(store, study or [], recorded, cheap=list_)
+    across = inches(width)
+    studies = open_studies(store, study or [], recorded)
     if list_:
-        show_overview(source, names or [])
+        show_overview(studies, names or [])
         return
     if readme:
         from rethinklab.figures.paper_items import write_readme
 
-        typer.echo(str(write_readme(out, source)))
+        typer.echo("\n".join(map(str, write_readme(out, studies))))
         return
     count = 0
-    for drawn in make(source, names or [], out, formats, inches):
+    for drawn in make(studies, names or [], out, formats, across):
         count += bool(drawn.paths)
         for path in drawn.paths:
             typer.echo(str(path))
@@ -80,25 +82,23 @@ def figures(
                           "missing.")
 
 
-def open_source(store: str, studies: Sequence[str], recorded: Path | None,
-                cheap: bool = False) -> Source:
-    """Where the numbers come from: a store, or recorded tables."""
+def open_studies(store: str, names: Sequence[str], recorded: Path | None) -> Studies:
+    """The studies that figures are drawn from: of a store, or as they were recorded."""
     from rethinklab.experiments.store import Store
-    from rethinklab.figures.sources import RecordedSource, StoreSource
+    from rethinklab.results import load_studies
 
-    if recorded is not None and studies:
-        raise ConfigError("--study names a stored study and --from a file; give one of them.")
-    if recorded is not None:
-        return RecordedSource(recorded)
-    return StoreSource(Store(store, create=False), studies, cheap)
+    if recorded is not None and names:
+        raise ConfigError("--study names a stored study and --from a recorded one; give one of "
+                          "them.")
+    return load_studies(Store(store, create=False) if recorded is None else recorded, names)
 
 
-def show_overview(source: Source, names: Sequence[str]) -> None:
+def show_overview(studies: Studies, names: Sequence[str]) -> None:
     """Which figures can be made, from what, and what is missing for the others."""
     from rethinklab.figures.gallery import overview
-    from rethinklab.figures.paper_tables import TABLES
+    from rethinklab.results.paper_tables import TABLES
 
-    for name, meaning, inputs, missing in overview(source):
+    for name, meaning, inputs, missing in overview(studies, cheap=True):
         if names and name not in names:
             continue
         typer.echo(f"{name}: {meaning}")
@@ -112,29 +112,29 @@ def record(
     studies: Annotated[list[str], typer.Argument(
         metavar="STUDY ...", help="Names of stored studies, or how they begin.")],
     store: StoreOption = "runs",
-    out: Annotated[str, typer.Option(help="Folder to write to.")] = "data/results",
+    out: Annotated[str, typer.Option(help="Folder to write to.")] = "recorded",
     name: Annotated[str | None, typer.Option(
-        "--as", help="What to call the files of a single study. [default: its name]")] = None,
+        "--as", help="What to call the folder of a single study. [default: its name]")] = None,
     bare: Annotated[bool, typer.Option("--bare", help="Record the results alone.")] = False,
 ) -> None:
-    """Write studies as small tables to keep: results, and what the figures of weights,
-    architectures and training need, without the networks themselves."""
+    """Write each study as a folder of small tables to keep: results, and what the figures of
+    weights, architectures and training need, without the networks themselves."""
     from rethinklab.experiments.store import Store
+    from rethinklab.results import load_studies
 
     if name is not None and len(studies) > 1:
-        raise ConfigError("--as names the files of one study, and several were given.")
-    place = Store(store, create=False)
-    for study in studies:
-        record_study(study, place, Path(out), name, () if bare else None)
+        raise ConfigError("--as names the folder of one study, and several were given.")
+    for found, results in load_studies(Store(store, create=False), studies).items():
+        show_record(*results.save(Path(out) / (name or readable(found)), () if bare else None))
 
 
-def record_study(study: str, store: Store, out: Path, name: str | None = None,
-                 kinds: Sequence[str] | None = None) -> None:
-    """Record one stored study, and print what was written and what is not there."""
-    from rethinklab.evidence.catalogue import record as write
-    from rethinklab.evidence.stored import StoredStudy
+def readable(study: str) -> str:
+    """The name of a study without the hash at its end."""
+    return re.sub(r"-[0-9a-f]{6}$", "", study)
 
-    written, missing = write(StoredStudy(study, store), out, name, kinds)
+
+def show_record(written: Sequence[Path], missing: Sequence[str]) -> None:
+    """Say what was recorded and what is not there."""
     for path in written:
         typer.echo(str(path))
     for reason in missing:
@@ -149,9 +149,11 @@ def report(
 ) -> None:
     """Write one page that opens offline: tables, verdicts, figures and where they are from."""
     from rethinklab.experiments.store import Store
-    from rethinklab.report import write_report
+    from rethinklab.figures.report import write_report
+    from rethinklab.results import load_studies
 
-    typer.echo(str(write_report(study, Store(store, create=False), out)))
+    (results,) = load_studies(Store(store, create=False), [study]).values()
+    typer.echo(str(write_report(results, out)))
 
 
 def summary(
@@ -162,11 +164,11 @@ def summary(
         help="Also put the answer and its table between the marks of this page.")] = None,
 ) -> None:
     """Say in words and tables what the recorded results answer, published numbers beside."""
-    from rethinklab.figures.sources import RecordedSource
-    from rethinklab.summary import write_summary
+    from rethinklab.results import load_studies
+    from rethinklab.results.summary import write_summary
 
     try:
-        paths = write_summary(RecordedSource(recorded).studies(), out, readme)
+        paths = write_summary(load_studies(recorded), out, readme)
     except OSError as error:
         raise RethinkError(f"the summary cannot be written ({error}).") from error
     for path in paths:
@@ -188,9 +190,9 @@ def rerun(
     """Run recorded trials anew, from their images on, and say whether the same comes out."""
     import tempfile
 
-    from rethinklab.experiments.rerun import pick
-    from rethinklab.experiments.rerun import rerun as again
     from rethinklab.experiments.store import Store
+    from rethinklab.results.rerun import pick
+    from rethinklab.results.rerun import rerun as again
 
     if bool(addresses) == bool(number):
         raise ConfigError("give addresses of recorded trials, or --random and how many.")

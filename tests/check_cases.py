@@ -3,8 +3,8 @@
 import pandas as pd
 import pytest
 
-from rethinklab.experiments.results import Results
 from rethinklab.notebook.checks.common import Unanswered, Wrong
+from rethinklab.results import Results
 
 
 def unanswered(check, *arguments, **context):

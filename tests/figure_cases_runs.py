@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pandas as pd
 
 import rethinklab as rl
-from rethinklab.evidence.comparisons import lottery_tables, ratio_tables
-from rethinklab.evidence.tables import labelled
+from rethinklab.results.comparisons import lottery_tables, ratio_tables
+from rethinklab.results.files import labelled
 
 USUAL = ("unpruned", "finetune", "scratch-e", "scratch-b")
 MANY = (*USUAL, "finetune:0.5", "finetune:1", "scratch-b-capped", "lr-rewind", "weight-rewind:0.7",
@@ -25,9 +23,10 @@ EPOCHS = {"unpruned": 160, "finetune": 40, "scratch-b": 240, "finetune:0.5": 80}
 def study(seeds=3, regimes=USUAL, label=LABEL, spread=0.005, broken=False, penalty=0.0, **settings):
     """Made-up results of a study of which the costs are as a run would count them."""
     random = np.random.default_rng(len(regimes))
-    columns = {"dataset": "digits", "data": "digits", "model": "vgg16", "method": "l1",
-               "target": "A", "scale": "quick", "width": 0.125, "lr": 0.05, "options": "{}",
-               "preset": "", **settings}
+    about = {"dataset": "digits", "model": "vgg16", "method": "l1", "target": "A",
+             "scale": "quick", "width": 0.125, "recipe": {"lr": settings.pop("lr", 0.05)},
+             "method_options": settings.pop("options", {}), "preset": "", "precision": "fp32"}
+    data = settings.pop("data", "digits")
     rows = []
     for regime in regimes:
         for seed in range(seeds):
@@ -37,11 +36,11 @@ def study(seeds=3, regimes=USUAL, label=LABEL, spread=0.005, broken=False, penal
                 "regime": regime, "seed": seed, "test_accuracy": level + spread * random.normal(),
                 "epochs": EPOCHS.get(regime, 160), "params": 2e5 if unpruned else 9e4,
                 "macs": 5091968 if unpruned else 3320448, "train_images": 10_000,
-                "test_images": 2000, "seconds": 60.0, **columns})
+                "test_images": 2000, "seconds": 60.0, "data": data, "device": "cpu (x86_64)"})
     frame = pd.DataFrame(rows)
     if broken:
         frame.loc[[1, len(frame) - 1], "test_accuracy"] = np.nan
-    return rl.Results(frame, 1.0, label, "study")
+    return rl.Results(frame, 1.0, label, "study", {**about, **settings})
 
 
 def ratios(targets=(0.2, 0.4, 0.6, 0.8), method="slimming", **settings):
@@ -63,9 +62,9 @@ def tickets(rounds=(1, 3, 7, 14), lrs=(0.1, 0.01), regimes=("unpruned", "ticket"
             gone = 1 - 0.8**turn
             more = {"regimes": regimes, "method": "lottery", "lr": lr,
                     "penalty": 0.15 * gone**2 + (0.02 if lr < 0.05 else 0), **settings}
-            given.append(study(target=f"{gone:.4f}", options=json.dumps({"rounds": 1}), **more))
+            given.append(study(target=f"{gone:.4f}", options={"rounds": 1}, **more))
             if turn > 1:
-                given.append(study(target="0.2", options=json.dumps({"rounds": turn}), **more))
+                given.append(study(target="0.2", options={"rounds": turn}, **more))
     (table,) = lottery_tables(given).values()
     return table
 

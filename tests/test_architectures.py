@@ -4,7 +4,6 @@ the marks on the page say it."""
 from __future__ import annotations
 
 import importlib
-import json
 
 import numpy as np
 import pandas as pd
@@ -17,15 +16,13 @@ from small_studies import run, small_study, write_pair
 
 import rethinklab as rl
 from rethinklab.analysis.architectures import stage_table, width_table
-from rethinklab.errors import ConfigError
-from rethinklab.evidence.architectures import gather_widths, plan_widths
-from rethinklab.evidence.efficiency import efficiency_tables
-from rethinklab.evidence.missing import Missing
-from rethinklab.evidence.stored import StoredStudy
-from rethinklab.evidence.tables import load_table, save_table
+from rethinklab.errors import ConfigError, Missing
 from rethinklab.pruners import Slimming, make_pruner
 from rethinklab.pruners.plan import make_plan
 from rethinklab.pruners.stages import layer_sides
+from rethinklab.results.efficiency import efficiency_tables
+from rethinklab.results.stored import StoredStudy
+from rethinklab.results.widths import gather_widths, plan_widths
 
 SHAPE = (3, 32, 32)
 COLUMNS = ["layer", "place", "side", "seed", "before", "after", "unit"]
@@ -59,7 +56,7 @@ def stored(tmp_path_factory):
 
 def test_widths_of_a_stored_study(stored, tmp_path):
     store, results = stored
-    study = StoredStudy(results["found"].name, store)
+    study = StoredStudy.named(results["found"].name, store)
     table = gather_widths(study)
     assert list(table) == COLUMNS
     assert table.attrs["label"] == results["found"].label
@@ -73,14 +70,16 @@ def test_widths_of_a_stored_study(stored, tmp_path):
         assert list(convolutions["side"])[::3] == sorted(convolutions["side"][::3])[::-1]
         linear = own[own["side"] == 0]
         assert set(linear["layer"]) <= {"classifier.0"}
-    save_table(table, tmp_path / "widths.csv")
-    pd.testing.assert_frame_equal(load_table(tmp_path / "widths.csv"), table)
+    results["found"].save(tmp_path / "found", ["widths"])
+    again = rl.load_results(tmp_path / "found").table("widths")
+    pd.testing.assert_frame_equal(again, table)
+    pd.testing.assert_frame_equal(results["found"].table("widths"), table)
 
 
 def test_a_study_without_plans_has_no_widths(stored):
     store, results = stored
     with pytest.raises(Missing, match="no plan"):
-        gather_widths(StoredStudy(results["plain"].name, store))
+        gather_widths(StoredStudy.named(results["plain"].name, store))
 
 
 def rows_of(plan, model):
@@ -180,20 +179,22 @@ def test_designs_of_stored_studies_meet_in_one_table(stored, tmp_path):
             assert dict(rows["params"]) == dict(frame["params"])
     assert set(table.loc[table["design"] == "uniform", "settings"]) == {"equal parameters"}
     for design, own in results.items():
-        own.save(tmp_path / f"{design}.csv")
-    again = [rl.Results.load(tmp_path / f"{design}.csv") for design in results]
+        own.save(tmp_path / design, ())
+    again = [rl.load_results(tmp_path / design) for design in results]
     pd.testing.assert_frame_equal(efficiency_tables(again)[name], table)
 
 
 def study_of(method, options=None, target="0.5", **more):
     """Made-up results of a study with two seeds."""
-    row = {"dataset": "digits", "model": "vgg16", "method": method, "target": target,
-           "scale": "quick", "width": 0.125, "lr": 0.05, "data": "digits", "epochs": 6,
-           "params": 100, "macs": 1000, "seconds": 1.0, "train_images": 100, "test_images": 10,
-           "test_accuracy": 0.9, "options": json.dumps(options or {}), **more}
+    about = {"dataset": "digits", "model": "vgg16", "method": method, "target": target,
+             "scale": "quick", "width": 0.125, "recipe": {"lr": more.pop("lr", 0.05)},
+             "precision": "fp32", "method_options": options or {}}
+    about |= {name: more.pop(name) for name in list(more) if name in about}
+    row = {"data": "digits", "epochs": 6, "params": 100, "macs": 1000, "seconds": 1.0,
+           "train_images": 100, "test_images": 10, "test_accuracy": 0.9, "device": "cpu", **more}
     frame = pd.DataFrame([{**row, "regime": regime, "seed": seed}
                           for regime in ("unpruned", "scratch-e") for seed in (0, 1)])
-    return rl.Results(frame.dropna(axis=1, how="all"), 1.0, f"by {method}", method)
+    return rl.Results(frame, 1.0, f"by {method}", method, about)
 
 
 SLIM = {"strength": 0.01, "minimum": 1}

@@ -7,10 +7,9 @@ import pytest
 from check_cases import right, unanswered, wrong
 from scipy import stats
 
-from rethinklab.evidence.tables import load_table
-from rethinklab.experiments.results import Results
 from rethinklab.figures.families import recipe_family
 from rethinklab.notebook.checks import fair_budgets as checks
+from rethinklab.results import Results, load_results
 
 #                     accuracy of three seeds, own epochs, multiply-adds in all
 REGIMES = {"unpruned": ((0.94, 0.93, 0.95), 20, 100), "finetune": ((0.90, 0.91, 0.92), 5, 110),
@@ -114,7 +113,7 @@ LARGE_RATE = ["weight-rewind", "one-cycle", "restart", "linear"]
 
 @pytest.fixture(scope="module")
 def recorded():
-    return Results.load(RECORDED / "budgets-vgg11-digits-half-classroom.csv")
+    return load_results(RECORDED / "budgets-vgg11-digits-half-classroom")
 
 
 def test_what_the_prose_says_of_accuracies_and_costs_holds(recorded):
@@ -130,9 +129,9 @@ def test_what_the_prose_says_of_accuracies_and_costs_holds(recorded):
     assert spent["scratch-e"] == pytest.approx(spent["lr-rewind"])
 
 
-def test_what_the_prose_says_of_the_curves_holds():
+def test_what_the_prose_says_of_the_curves_holds(recorded):
     """Section 6."""
-    curves = load_table(RECORDED / "histories" / "budgets-vgg11-digits-half-classroom.csv")
+    curves = recorded.table("histories")
     means = curves.groupby(["regime", "epoch"])["test_accuracy"].mean()
     assert means["lr-rewind"].iloc[0] < means["finetune:1"].iloc[0]
     assert means["lr-rewind"].iloc[-1] > means["finetune:1"].iloc[-1]

@@ -9,9 +9,9 @@ import pytest
 from check_cases import right, unanswered, wrong
 from scipy import stats
 
-from rethinklab.experiments.results import Results
 from rethinklab.figures.families import method_family
 from rethinklab.notebook.checks import scratch_or_finetune as checks
+from rethinklab.results import load_results
 
 
 @pytest.fixture
@@ -140,7 +140,7 @@ STUDIES = ("l1-vgg11-digits-half", "slimming-vgg11-digits-half", "weight-level-v
 
 @pytest.fixture(scope="module")
 def recorded():
-    return {name: Results.load(RECORDED / f"{name}-classroom.csv") for name in STUDIES}
+    return {name: load_results(RECORDED / f"{name}-classroom") for name in STUDIES}
 
 
 def verdicts(recorded, against):
@@ -183,6 +183,6 @@ def test_what_the_prose_says_of_pairing_and_the_control_holds(recorded):
     assert l1.against(control, "lr-rewind").verdict == "equivalent"
     for name in (STUDIES[3], STUDIES[4], STUDIES[7]):
         assert recorded[name].accuracies("scratch-e").equals(l1.accuracies("scratch-e"))
-    lottery = Results.load(RECORDED / "lottery-vgg11-digits-0.8-classroom.csv")
+    lottery = load_results(RECORDED / "lottery-vgg11-digits-0.8-classroom")
     for regime in ("finetune", "lr-rewind", "scratch-e", "scratch-b"):
         assert lottery.accuracies(regime).equals(recorded[STUDIES[2]].accuracies(regime))

@@ -5,11 +5,11 @@ import torch
 from check_cases import made_up, right, unanswered, wrong
 
 from rethinklab.analysis.cost import profile
-from rethinklab.experiments.results import Results
 from rethinklab.models import build_model
 from rethinklab.notebook.checks import sparse_structure_selection as checks
 from rethinklab.pruners import SparseSelection
 from rethinklab.pruners.sss import soft_threshold
+from rethinklab.results import Results
 
 
 @pytest.fixture(scope="module")

@@ -69,22 +69,6 @@ def test_run_results_and_figures_on_ones_own_images(call, images, tmp_path):
     assert (tmp_path / drawn.splitlines()[0]).suffix == ".svg"
 
 
-def test_csv_of_the_command_line_is_read_by_figures(call, images, tmp_path):
-    call("run", "--data", images, *SMALL)
-    _, csv, _ = call("results", "l1", "--format", "csv")
-    (tmp_path / "mine.csv").write_text(csv)
-    code, out, _ = call("figures", "--from", "mine.csv", "--out", "drawn")
-    assert code == 0
-    assert "drawn/regimes-mine.pdf" in out
-    broken = csv.replace("finetune", "fine-tune")
-    (tmp_path / "broken.csv").write_text(broken)
-    code, _, err = call("figures", "--from", "broken.csv")
-    assert (code, "Did you mean 'finetune'" in err) == (2, True)
-    (tmp_path / "other.csv").write_text("a,b\n1,2\n")
-    code, _, err = call("figures", "--from", "other.csv")
-    assert (code, "no column" in err) == (2, True)
-
-
 def test_figures_are_listed_recorded_drawn_again_and_reported(call, images, tmp_path):
     call("run", "--data", images, *SMALL)
     code, out, _ = call("figures", "--list")
@@ -93,7 +77,7 @@ def test_figures_are_listed_recorded_drawn_again_and_reported(call, images, tmp_
     assert "missing: " in out
     code, out, err = call("record", "l1", "--out", "kept", "--as", "mine")
     assert code == 0
-    assert "kept/mine.csv" in out
+    assert "kept/mine/trials.csv" in out
     assert "not there: scales" in err
     code, out, _ = call("figures", "regimes", "learning_curves", "--from", "kept", "--out", "drawn",
                         "--width", "cvpr-column", "--format", "png")
@@ -102,8 +86,14 @@ def test_figures_are_listed_recorded_drawn_again_and_reported(call, images, tmp_
     code, _, err = call("figures", "lottery", "--from", "kept")
     assert code == 2
     assert "not drawn: lottery" in err
-    code, out, _ = call("figures", "--from", "kept", "--out", "drawn", "--readme")
-    assert "learning_curves-mine.png" in (tmp_path / "drawn" / "README.md").read_text()
+    code, out, _ = call("figures", "regimes", "--from", "kept/mine", "--out", "one")
+    assert "one/regimes-mine.pdf" in out
+    code, _, err = call("figures", "--from", "kept", "--readme")  # of the project's own studies
+    assert (code, "unknown input of the figure" in err) == (2, True)
+    trials = tmp_path / "kept" / "mine" / "trials.csv"
+    trials.write_text(trials.read_text().replace("finetune", "fine-tune"))
+    code, _, err = call("figures", "--from", "kept")
+    assert (code, "Did you mean 'finetune'" in err) == (2, True)
     code, out, _ = call("report", "l1", "--out", "page.html")
     assert (code, out.strip()) == (0, "page.html")
     code, _, err = call("report", "l1", "--out", "page.html/page.html")

@@ -3,11 +3,14 @@ and all of it also where the data is scant."""
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 import shutil
+from pathlib import Path
 
 import matplotlib.colors
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,12 +19,15 @@ from figure_checks import problems
 from PIL import Image
 from test_figures import VISIONS, simulate
 
-from rethinklab.errors import ConfigError
+import rethinklab as rl
+from rethinklab.errors import ConfigError, Missing
 from rethinklab.figures import style
 from rethinklab.figures.catalogue import FIGURES
-from rethinklab.figures.export import export, parse_width
+from rethinklab.figures.export import export
+from rethinklab.results.comparisons import lottery_tables
 
 TEXT, COLUMN = 5.5, 3.25
+RESULTS = Path(__file__).resolve().parent.parent / "data" / "results"
 HARD = [(name, case) for name, cases in CASES.items() for case in cases]
 
 
@@ -86,8 +92,8 @@ def test_axes_have_units_and_several_series_a_legend(name):
 @pytest.mark.parametrize("name", CASES)
 def test_files_have_the_size_of_the_paper_and_fonts_that_embed(name, tmp_path):
     for venue in ("iclr", "cvpr-column"):
-        width = parse_width(venue)
-        figure = FIGURES[name].draw(CASES[name]["usual"](), width=width)
+        width = style.inches(venue)
+        figure = FIGURES[name].draw(CASES[name]["usual"](), width=venue)
         pdf, png = export(figure, f"{name}-{venue}", tmp_path)[:2]
         content = pdf.read_bytes()
         box = re.search(rb"/MediaBox \[ 0 0 ([\d.]+) ([\d.]+) \]", content).groups()
@@ -122,11 +128,67 @@ def test_the_csv_holds_the_numbers_and_the_json_their_origin(name, tmp_path):
 
 
 def test_widths_are_venues_or_inches():
-    assert parse_width("ICML-column") == 3.25
-    assert parse_width("4.5") == 4.5
+    assert style.inches("ICML-column") == 3.25
+    assert style.inches("4.5") == style.inches(4.5) == 4.5
     for wrong in ("a4", "0.5", "nan", "300"):
         with pytest.raises(ConfigError, match="iclr"):
-            parse_width(wrong)
+            style.inches(wrong)
+
+
+def lines_of(axes):
+    """What is plotted, as numbers."""
+    return [(np.asarray(line.get_xdata(), float).tolist(), np.asarray(
+        line.get_ydata(), float).tolist()) for line in axes.lines]
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_figure_is_drawn_on_the_readers_own(name):
+    """The same is plotted on own axes or in a sub-figure, and nothing else of the page is used."""
+    given, draw = CASES[name]["usual"](), FIGURES[name].draw
+    alone = draw(given, width=TEXT / 2, note=False)
+    assert {text.get_text() for text in alone.texts} <= {alone.get_supxlabel(),
+                                                         alone.get_supylabel()}
+    page = plt.figure(figsize=(TEXT, alone.get_size_inches()[1]), layout="constrained")
+    if "ax" in inspect.signature(draw).parameters:
+        mine, other = page.subplots(1, 2)
+        drawn, panels = draw(given, ax=mine), [mine]
+        assert not other.has_data()
+    else:
+        left, right = page.subfigures(1, 2)
+        drawn, panels = draw(given, fig=left), left.axes
+        assert not right.axes
+    assert not page.texts
+    assert not page.legends
+    plotted = [axes for axes in alone.axes if axes.lines]
+    assert list(map(lines_of, [axes for axes in panels if axes.lines])) == [
+        lines_of(axes) for axes in plotted if len(panels) > 1 or axes is alone.axes[0]]
+    pd.testing.assert_frame_equal(drawn.numbers, alone.numbers)
+    assert (drawn.caption, drawn.note) == (alone.caption, alone.note)
+    page.canvas.draw()
+    plt.close(page)
+
+
+def test_a_study_is_drawn_as_its_table_is():
+    studies = rl.load_studies(RESULTS, ["l1-vgg16-digits-quick"])
+    (results,) = studies.values()
+    for name in ("learning_curves", "layer_widths", "weights", "overlap", "barrier"):
+        (table,) = FIGURES[name].collect(studies).inputs.values()
+        one, other = (FIGURES[name].draw(given, width="icml-column") for given in (results, table))
+        pd.testing.assert_frame_equal(one.numbers, other.numbers)
+        assert one.note == other.note
+    with pytest.raises(Missing, match="kernels"):
+        FIGURES["kernels"].draw(results)
+
+
+def test_studies_are_drawn_as_the_table_over_them_is():
+    names = [f"lottery-vgg16-digits-oneshot-{share}-lr{lr}-quick"
+             for share in (49, 79) for lr in ("0.1", "0.01")]
+    studies = list(rl.load_studies(RESULTS, names).values())
+    (table,) = lottery_tables(studies).values()
+    pd.testing.assert_frame_equal(rl.figures.lottery(studies).numbers,
+                                  rl.figures.lottery(table).numbers)
+    with pytest.raises(ConfigError, match=r"4 studies make 0 tables \(none\)"):
+        rl.figures.efficiency(studies)
 
 
 @pytest.mark.skipif(shutil.which("xelatex") is not None, reason="TeX is installed")

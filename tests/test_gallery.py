@@ -7,23 +7,19 @@ import shutil
 from html.parser import HTMLParser
 
 import numpy as np
-import pandas as pd
 import pytest
 from small_studies import run, small_study, write_task
 
 import rethinklab as rl
-from rethinklab.errors import ConfigError
-from rethinklab.evidence.catalogue import EVIDENCE, record
-from rethinklab.evidence.groups import grouped
-from rethinklab.evidence.missing import Missing
-from rethinklab.evidence.stored import StoredStudy
-from rethinklab.evidence.tables import labelled, load_table, save_table
+from rethinklab.errors import ConfigError, Missing
 from rethinklab.figures.catalogue import FIGURES
 from rethinklab.figures.gallery import make, overview
-from rethinklab.figures.paper_items import ITEMS, readme
-from rethinklab.figures.paper_tables import TABLES
-from rethinklab.figures.sources import RecordedSource, StoreSource
-from rethinklab.report import write_report
+from rethinklab.figures.paper_items import ITEMS
+from rethinklab.figures.report import render, write_report
+from rethinklab.results import TABLES as KINDS
+from rethinklab.results.groups import grouped
+from rethinklab.results.paper_tables import TABLES
+from rethinklab.results.stored import StoredStudy
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +35,7 @@ def store(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def stored(store):
-    return StoredStudy("l1", store)
+    return StoredStudy.named("l1", store)
 
 
 @pytest.fixture(scope="module")
@@ -47,12 +43,12 @@ def folder(store, tmp_path_factory):
     """Where both studies were recorded."""
     place = tmp_path_factory.mktemp("recorded")
     for name in ("l1", "weight-level"):
-        record(StoredStudy(name, store), place)
+        rl.load_results(name, store).save(place / name)
     return place
 
 
 def test_a_stored_network_gives_its_stored_accuracy(stored):
-    frame = stored.results.frame
+    frame = stored.frame
     for _, trial in frame.iterrows():
         network = stored.network(str(trial["regime"]), int(trial["seed"]))
         accuracy, _ = rl.evaluate(network, stored.data)
@@ -77,19 +73,8 @@ def test_what_is_not_there_is_said(stored):
         stored.history("finetune", 7)
 
 
-def test_tables_come_back_as_they_were_saved(tmp_path):
-    frame = labelled(pd.DataFrame({"layer": ["a", "b"], "share": [0.125, np.nan]}), "quick; cpu")
-    save_table(frame, tmp_path / "t.csv")
-    back = load_table(tmp_path / "t.csv")
-    pd.testing.assert_frame_equal(back, frame)
-    assert back.attrs["label"] == "quick; cpu"
-    (tmp_path / "other.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(ConfigError, match="first line"):
-        load_table(tmp_path / "other.csv")
-
-
 def test_recorded_tables_draw_the_same_figures_as_the_store(store, folder):
-    live, kept = StoreSource(store), RecordedSource(folder)
+    live, kept = rl.load_studies(store), rl.load_studies(folder)
     drawn = 0
     for name, kind in FIGURES.items():
         if name == "latency":  # measured anew
@@ -107,18 +92,21 @@ def test_recorded_tables_draw_the_same_figures_as_the_store(store, folder):
     assert drawn > 12
 
 
-def test_recorded_tables_are_small_and_say_where_they_are_from(folder):
-    files = list(folder.rglob("*.csv"))
-    assert {path.parent.name for path in files} - {folder.name} <= set(EVIDENCE)
-    for path in files:
+def test_a_record_is_small_and_holds_nothing_of_this_machine(folder, store):
+    for path in folder.rglob("*.*"):
         assert path.stat().st_size < 200_000
-        label = (rl.Results.load(path).label if path.parent == folder else
-                 load_table(path).attrs["label"])
-        assert label.startswith("Quick scale")
+        assert str(store.root.parent) not in path.read_text()
+        assert path.parent.parent == folder
+        assert path.stem in {*KINDS, "study", "trials"}
+    for results in rl.load_studies(folder).values():
+        assert results.label.startswith("Quick scale")
+        assert results.table("widths").attrs["label"] == results.label
+        scanned = results.table("sensitivity").attrs
+        assert scanned["label"] == f"{results.label}; {scanned['note']}"
 
 
 def test_everything_possible_is_drawn_and_the_rest_has_a_reason(store, tmp_path):
-    made = list(make(StoreSource(store), out=tmp_path, formats=["png"]))
+    made = list(make(rl.load_studies(store), out=tmp_path, formats=["png"]))
     for drawn in made:
         assert bool(drawn.paths) != bool(drawn.reason)
         assert all(path.is_file() for path in drawn.paths)
@@ -126,63 +114,66 @@ def test_everything_possible_is_drawn_and_the_rest_has_a_reason(store, tmp_path)
     reasons = {drawn.kind: drawn.reason for drawn in made if not drawn.paths}
     assert {"efficiency", "lottery", "targets", "scales"} <= set(reasons)
     origin = json.loads(next(tmp_path.glob("regimes-l1*.json")).read_text())
-    addresses = StoreSource(store, ["l1"]).studies().popitem()[1].frame["address"]
+    addresses = rl.load_results("l1", store).frame["address"]
     assert origin["results"] == sorted(addresses)
     assert origin["figure"] == "regimes"
     for path in tmp_path.glob("stage_ratios-*.json"):  # of a group: its own studies and no others
         (name,) = [n for n in ("l1", "weight-level") if n in path.name]
-        used = StoreSource(store, [name]).studies().popitem()[1].frame["address"]
+        used = rl.load_results(name, store).frame["address"]
         assert json.loads(path.read_text())["results"] == sorted(used)
 
 
 def test_studies_of_one_target_that_were_trained_otherwise_are_not_merged(stored, tmp_path):
-    first = stored.results
+    first = rl.Results.of(stored)
     longer = first.frame.assign(epochs=first.frame["epochs"] * 2, regime=first.frame["regime"]
                                 .astype(str))
-    second = rl.Results(longer, first.margin, first.label, "longer-abcdef")
+    second = rl.Results(longer, first.margin, first.label, "longer-abcdef",
+                        first.settings)
     groups = grouped({"a": first, "b": second}, ())
     assert sorted(map(tuple, groups.values())) == [("a",), ("b",)]
     assert grouped({"a": first, "b": second}, ("epochs",)).popitem()[1] == ["a", "b"]
 
 
-def test_another_study_is_not_overwritten(store, folder, tmp_path):
-    record(StoredStudy("l1", store), tmp_path, "same")
-    record(StoredStudy("l1", store), tmp_path, "same")  # of the same study: what is new
-    before = (tmp_path / "same.csv").read_bytes()
+def test_another_study_is_not_overwritten(store, tmp_path):
+    one, other = (rl.load_results(name, store) for name in ("l1", "weight-level"))
+    one.save(tmp_path / "same", ("widths", "histories"))
+    one.save(tmp_path / "same", ("widths",))  # of the same study: what is new
+    before = {path.name: path.read_bytes() for path in (tmp_path / "same").iterdir()}
+    assert set(before) == {"study.json", "trials.csv", "widths.csv"}
     with pytest.raises(ConfigError, match="holds another study"):
-        record(StoredStudy("weight-level", store), tmp_path, "same")
-    assert (tmp_path / "same.csv").read_bytes() == before
+        other.save(tmp_path / "same")
+    assert {path.name: path.read_bytes() for path in (tmp_path / "same").iterdir()} == before
+    with pytest.raises(ConfigError, match="letters, digits"):
+        one.save(tmp_path / "a name")
 
 
 def test_a_broken_table_costs_its_own_figures_only(folder, tmp_path):
     place = tmp_path / "copy"
     shutil.copytree(folder, place)
-    broken = next((place / "weights").glob("*.csv"))
-    broken.write_text("nonsense")
-    found = RecordedSource(place).tables("weights")
-    assert any("first line" in reason for reason in found.missing)
-    assert len(found.inputs) == len(list((place / "weights").glob("*.csv"))) - 1
+    (place / "l1" / "weights.csv").write_text("")
+    (place / "weight-level" / "kernels.csv").write_text("stage,row,column,keep\n")
+    studies = rl.load_studies(place)
+    found = FIGURES["weights"].collect(studies)
+    assert any("weights.csv cannot be read" in reason for reason in found.missing)
+    assert list(found.inputs) == ["weight-level"]
+    assert any("no rows" in reason for reason in FIGURES["kernels"].collect(studies).missing)
 
 
 def test_a_quick_look_computes_nothing_from_networks(store):
     rows = {name: (inputs, missing) for name, _, inputs, missing in
-            overview(StoreSource(store, cheap=True))}
+            overview(rl.load_studies(store), cheap=True)}
     assert set(rows) == set(FIGURES)
     assert rows["barrier"][0] == []
     assert "computed" in rows["barrier"][1][0]
     assert "--method uniform" in rows["efficiency"][1][0]
 
 
-def test_every_figure_of_the_paper_is_drawn_or_has_a_reason(folder):
+def test_every_figure_of_the_paper_is_drawn_or_has_a_reason():
     places = [item.place for item in ITEMS]
     assert {f"Figure {n}" for n in range(1, 9)} | {f"Table {n}" for n in range(1, 9)} < set(places)
     for item in ITEMS:
         assert item.kinds or item.reason
         assert set(item.kinds) <= {*FIGURES, *TABLES}
-    text = readme(["pipeline.png", "table1.txt", "weights-x.png"], RecordedSource(folder))
-    assert "[pipeline](pipeline.png)" in text
-    assert "| Figure 7 |" in text
-    assert "none yet" in text
 
 
 class Page(HTMLParser):
@@ -203,7 +194,7 @@ class Page(HTMLParser):
 
 
 def test_the_report_is_one_page_that_needs_nothing_else(store, stored, tmp_path):
-    path = write_report("l1", store, tmp_path / "page.html")
+    path = write_report(rl.load_results("l1", store), tmp_path / "page.html")
     text = path.read_text(encoding="utf-8")
     page = Page()
     page.feed(text)
@@ -211,15 +202,14 @@ def test_the_report_is_one_page_that_needs_nothing_else(store, stored, tmp_path)
     assert all(link.startswith("data:image/png;base64,") for link in page.links)
     assert len(page.pictures) >= 8
     assert all(picture["alt"].endswith(".") for picture in page.pictures)
-    for address in stored.results.frame["address"]:
+    for address in stored.frame["address"]:
         assert address in text
-    for regime, mean in stored.results.summary()["mean"].items():
+    for regime, mean in rl.Results.of(stored).summary()["mean"].items():
         assert f"{mean:.2f}" in text, regime
-    assert str(stored.results.verdicts()[0]).split("\n")[0].replace("'", "&#39;")[:40] in text
+    verdict = str(rl.Results.of(stored).verdicts()[0])
+    assert verdict.split("\n")[0].replace("'", "&#39;")[:40] in text
 
 
 def test_the_report_escapes_what_names_hold(store, stored):
-    from rethinklab.report import render
-
-    evil = rl.Results(stored.results.frame, 1.0, "<script>alert(1)</script>", "name")
+    evil = rl.Results(stored.frame, 1.0, "<script>alert(1)</script>", "name")
     assert "<script>" not in render(evil, [], [])

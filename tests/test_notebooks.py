@@ -12,7 +12,6 @@ import pytest
 import rethinklab as rl
 from rethinklab.errors import ConfigError
 from rethinklab.experiments.queue import load_queue
-from rethinklab.experiments.results import Results
 from rethinklab.figures.style import say_scale
 from rethinklab.notebook import SCALES, start
 from rethinklab.notebook.checks.common import UNANSWERED, Wrong, answered, demand
@@ -21,10 +20,11 @@ from rethinklab.notebook.execute import execute, main
 from rethinklab.notebook.session import Session, counterpart, find_root
 from rethinklab.notebook.source import make, read_lesson
 from rethinklab.notebook.stamp import stamp, stored_stamp
+from rethinklab.results import Results
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-RECORDED = sorted(path.stem for path in (ROOT / "data" / "results").glob("*.csv"))
+RECORDED = sorted(path.parent.name for path in (ROOT / "data" / "results").glob("*/study.json"))
 
 
 @pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
@@ -270,7 +270,7 @@ def test_evidence_is_recorded_or_gathered_from_what_ran_here(monkeypatch, tmp_pa
     monkeypatch.setenv("RETHINKLAB_STORE", str(tmp_path))
     here = Session(0, "quick", ROOT).evidence("widths", name)
     assert list(recorded.columns) == list(here.columns)
-    with pytest.raises(ConfigError, match="no scales are recorded"):
+    with pytest.raises(ConfigError, match="no table scales is recorded"):
         Session(0, "cached", ROOT).evidence("scales", name)
     with pytest.raises(ConfigError, match="Did you mean 'widths'"):
         Session(0, "cached", ROOT).evidence("width", name)
@@ -344,7 +344,7 @@ def test_notebooks_show_the_results_that_are_recorded(notebook):
     for name in re.findall(r'lab\.results\("([^"]+)"\)', str(notebook.cells)):
         results = Session(0, "cached", ROOT).results(name)
         for mean in results.table()["accuracy"]:
-            assert mean in shown, f"data/results/{name}.csv has changed; run: make notebooks"
+            assert mean in shown, f"data/results/{name} has changed; run: make notebooks"
 
 
 def test_what_the_prose_says_of_the_recorded_study_holds():
@@ -365,8 +365,8 @@ def test_figures_appear_as_png_of_their_own_size_with_alternative_text():
     content, metadata = picture(figure)
     assert content == picture(figure)[0]
     width = int.from_bytes(content[16:20], "big")  # of a PNG's header
-    assert width == round(5.5 * figure.dpi)
-    assert metadata == {"alt": figure.caption, "note": figure.note}
+    assert width == 5.5 * 192  # two for each pixel of a screen, which has 96 in an inch
+    assert metadata == {"alt": figure.caption, "note": figure.note, "width": 528}
     assert not show_figures()  # there is no notebook here
 
 

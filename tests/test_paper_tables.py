@@ -12,30 +12,30 @@ from figure_cases import results
 
 from rethinklab.errors import ConfigError
 from rethinklab.experiments.paper import PRESETS, group, published
-from rethinklab.experiments.paper.layout import paper_table, tables_with_rows
-from rethinklab.figures.paper_tables import TABLES, export_table, paper_table_of
+from rethinklab.results.paper_tables import TABLES, export_table, paper_table
 
 
 def own(preset="l1-vgg16-cifar10", label="Quick scale; cpu; 3 seeds"):
     found = results(label=label)
-    found.frame["preset"] = preset
+    found.settings |= {"preset": preset, "dataset": "digits", "width": 0.125, "scale": "quick",
+                       "recipe": {"epochs": 5, "lr": 0.05}}
     return found
 
 
-@pytest.mark.parametrize("table", tables_with_rows())
+@pytest.mark.parametrize("table", TABLES)
 def test_every_row_of_the_paper_is_there_with_what_is_printed(table):
     frame = paper_table(table).frame
-    assert len(frame) == len(group(table))
+    assert len(frame) == len(group(TABLES[table]))
     printed = sum(len(published(name).query("source != 'released README'"))
-                  for name in group(table))
+                  for name in group(TABLES[table]))
     cells = frame.drop(columns=["Dataset", "Model", "Method", "Target", "From"])
     assert int((cells != "-").sum().sum()) == printed
 
 
 def test_rows_of_a_table_can_be_told_apart():
-    for table in tables_with_rows():
+    for table in TABLES:
         head = paper_table(table).frame[["Dataset", "Model", "Method", "Target"]]
-        regimes = [PRESETS[name].regimes for name in group(table)]
+        regimes = [PRESETS[name].regimes for name in group(TABLES[table])]
         rows = list(zip(head.itertuples(index=False, name=None), regimes, strict=True))
         assert len(set(rows)) == len(rows), table
 
@@ -60,7 +60,7 @@ def test_own_results_stand_under_their_row_with_where_they_are_from():
     assert rows.count("own 2") == 1
     assert [source.partition(";")[0] for source in table.sources] == [
         f"own 1: {mine.label.partition(';')[0]}", "own 2: Classroom scale"]
-    assert table.frame["Target"][1] == "5 epochs"
+    assert table.frame["Target"][1] == "5 epochs, lr 0.05"
     mean = mine.summary().loc["finetune", "mean"]
     assert table.frame["Fine-tuned"][1].startswith(f"{mean:.2f} ±")
     lines = list(csv.DictReader(table.csv.splitlines()))
@@ -82,10 +82,10 @@ def test_latex_is_a_booktabs_table_with_one_rule_between_rows_of_the_paper():
 
 def test_files_hold_the_same_table_in_three_forms(tmp_path):
     for name in TABLES:
-        table = paper_table_of(name, [own()])
-        paths = export_table(table, name, tmp_path)
-        assert [path.suffix for path in paths] == [".txt", ".tex", ".csv"]
-        assert len(pd.read_csv(paths[2], dtype=str)) == len(table.frame)
+        table = paper_table(name, [own()])
+        paths = export_table(name, [own()], tmp_path)
+        assert [path.suffix for path in paths] == [".txt", ".csv", ".tex"]
+        assert len(pd.read_csv(paths[1], dtype=str)) == len(table.frame)
         assert "?  not checked against the paper" in paths[0].read_text()
 
 

@@ -22,14 +22,10 @@ from rethinklab.errors import ConfigError
 from rethinklab.experiments.paper import (
     LEGEND,
     PRESETS,
-    beside,
-    describe,
     expand,
     find,
     group,
     groups,
-    overview,
-    overview_text,
     preset,
     published,
 )
@@ -37,6 +33,7 @@ from rethinklab.experiments.paper.published import cells
 from rethinklab.experiments.scales import SCALES
 from rethinklab.experiments.study import Study
 from rethinklab.pruners.targets import PUBLISHED
+from rethinklab.results.beside_paper import beside, describe, overview_text
 from rethinklab.trainers.regimes import UNPRUNED, find_regime, settle_regime
 
 CIFAR_PRESETS, IMAGENET_PRESETS = group("cifar"), group("imagenet")
@@ -342,26 +339,16 @@ def test_where_readme_and_paper_differ_both_are_kept():
     assert found.to_dict() == {"Table 1": 72.91, "released README": 72.84}
 
 
-OWN = pd.DataFrame([
-    ["l1-vgg16-cifar10", "finetune", 90.5, 0.25, 3, "quick", "Quick scale; digits; cpu; 3 seeds"],
-    ["l1-vgg16-cifar10", "scratch-b", 91.0, float("nan"), 1, "quick",
-     "Quick scale; digits; cpu; 3 seeds"],
-    ["l1-vgg16-cifar10", "finetune", 93.5, 0.1, 5, "paper", "Paper scale; cifar10; cuda; 5 seeds"],
-], columns=["preset", "regime", "mean", "sd", "n", "scale", "label"])
+def own(accuracies, label, preset="l1-vgg16-cifar10"):
+    rows = [{"regime": regime, "seed": seed, "test_accuracy": value / 100, "params": 1, "macs": 1,
+             "epochs": 4, "seconds": 1.0}
+            for regime, values in accuracies.items() for seed, value in enumerate(values)]
+    return rl.Results(pd.DataFrame(rows), 1.0, label, "name", {"preset": preset})
 
 
-def test_the_overview_has_a_row_a_preset_with_own_beside_published():
-    table = overview(OWN).set_index("preset")
-    assert list(table.index) == list(PRESETS)
-    row = table.loc["l1-vgg16-cifar10"]
-    assert row["published finetune"] == "93.41 ±0.12 ?"
-    assert row["own finetune"] == "90.50 ±0.25 (n 3) | 93.50 ±0.10 (n 5)"
-    assert row["own scratch-b"] == "91.00 (n 1) | -"
-    assert row["own from"].split(" | ") == [
-        "Quick scale; digits; cpu; 3 seeds", "Paper scale; cifar10; cuda; 5 seeds"]
-    others = table.drop(index="l1-vgg16-cifar10")
-    assert not others[[c for c in table if c.startswith("own")]].any(axis=None)
-    assert "own finetune" not in overview()
+OWN = [own({"finetune": [90.25, 90.5, 90.75], "scratch-b": [91.0]}, "Quick scale; digits"),
+       own({"finetune": [93.4, 93.5, 93.6]}, "Paper scale; cifar10"),
+       own({"finetune": [50.0]}, "Quick scale; other", "sss-resnet50-imagenet-26")]
 
 
 def test_lines_of_the_overview_name_and_explain():
@@ -369,7 +356,12 @@ def test_lines_of_the_overview_name_and_explain():
     assert all(len(line.split("  ", 1)) == 2 for line in lines)
     assert [line.split(" ")[0] for line in lines[:-1] if line[0] != " "] == list(PRESETS)
     assert lines[-1] == LEGEND
-    assert sum("own:" in line for line in lines) == 2
+    at = next(n for n, line in enumerate(lines) if line.startswith("l1-vgg16-cifar10 "))
+    assert lines[at + 1].strip().startswith("published: Unpruned 93.63 ±0.16 ?")
+    assert [line.strip() for line in lines[at + 2:at + 4]] == [
+        "own: Fine-tuned 90.50 ±0.25 (n 3), Scratch-B 91.00 (n 1) (Quick scale; digits [name])",
+        "own: Fine-tuned 93.50 ±0.10 (n 3) (Paper scale; cifar10 [name])"]
+    assert sum("own:" in line for line in lines) == 3
 
 
 def test_a_description_has_budgets_and_numbers():
@@ -388,10 +380,7 @@ def test_a_description_has_budgets_and_numbers():
 
 
 def test_a_study_is_shown_beside_its_row():
-    rows = [{"regime": regime, "seed": seed, "test_accuracy": 0.9 + seed / 100, "params": 1,
-             "macs": 1, "epochs": 4, "seconds": 1.0}
-            for regime in (UNPRUNED, "finetune") for seed in (0, 1)]
-    results = rl.Results(pd.DataFrame(rows), 1.0, "Quick scale; digits")
+    results = own({UNPRUNED: [90, 91], "finetune": [90, 91]}, "Quick scale; digits")
     text = beside("l1-vgg16-cifar10", results)
     assert re.search(r"Fine-tuned +93.41 ±0.12 \? +90.50 ±0.71 \(n 2\)", text)
     assert re.search(r"Scratch-B +93.78 ±0.15 \? +-", text)
@@ -400,7 +389,7 @@ def test_a_study_is_shown_beside_its_row():
 
 def test_presets_and_groups_load_nothing_heavy():
     code = ("import sys; from rethinklab.experiments import paper; paper.groups(); "
-            "paper.preset('l1-vgg16-cifar10', 'quick'); paper.describe('l1-vgg16-cifar10'); "
+            "paper.preset('l1-vgg16-cifar10', 'quick'); "
             "assert not {'torch', 'pandas', 'numpy', 'matplotlib'} & set(sys.modules)")
     subprocess.run([sys.executable, "-c", code], check=True)
 

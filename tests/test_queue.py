@@ -88,9 +88,9 @@ def test_a_queue_runs_records_and_goes_on(tmp_path, monkeypatch):
              "--device", "cpu"]
     first = call(app, words)
     assert first.exit_code == 0, first.output
-    recorded = (tmp_path / "first.csv").read_text()
-    assert (tmp_path / "histories" / "first.csv").is_file()
+    recorded = (tmp_path / "recorded" / "first" / "trials.csv").read_text()
+    assert (tmp_path / "recorded" / "first" / "histories.csv").is_file()
     again = call(app, words)
     assert again.exit_code == 0
-    assert (tmp_path / "first.csv").read_text() == recorded
+    assert (tmp_path / "recorded" / "first" / "trials.csv").read_text() == recorded
     assert isinstance(call(app, [*words, "--epochs", "2"]).exception, ConfigError)

@@ -12,17 +12,14 @@ from small_studies import write_pair
 
 from rethinklab.cli import app
 from rethinklab.errors import ConfigError
-from rethinklab.evidence.catalogue import record
-from rethinklab.evidence.stored import StoredStudy
 from rethinklab.experiments.queue import load_queue
-from rethinklab.experiments.rerun import Again, pick, recorded_rows, rerun
-from rethinklab.experiments.results import Results
-from rethinklab.experiments.runner import run
 from rethinklab.experiments.store import Store
+from rethinklab.results import TABLES, load_studies, run
+from rethinklab.results.rerun import Again, is_recorded, pick, recorded_rows, rerun
 
 RESULTS = Path(__file__).resolve().parent.parent / "data" / "results"
 ENTRIES = {entry.name: entry for entry in load_queue(RESULTS / "queue.toml")}
-RECORDED = sorted(path.stem for path in RESULTS.glob("*.csv"))
+RECORDED = load_studies(RESULTS)
 LARGEST = 200_000  # bytes of a recorded table
 SMALL = """
 [[study]]
@@ -36,7 +33,7 @@ regimes = ["finetune", "scratch-e"]
 epochs = 1
 lr = 0.02
 batch_size = 16
-evidence = []
+tables = []
 """
 
 
@@ -52,37 +49,54 @@ def folder(tmp_path, monkeypatch):
     (tmp_path / "queue.toml").write_text(SMALL.format(data=write_pair(tmp_path / "images")))
     (entry,) = load_queue(tmp_path / "queue.toml")
     study = entry.study()
-    run(study, tmp_path / "first", workers=0, progress=False, device="cpu")
-    record(StoredStudy(study.name, Store(tmp_path / "first")), tmp_path, "small", ())
+    run(study, tmp_path / "first", workers=0, progress=False, device="cpu").save(
+        tmp_path / "small", ())
     return tmp_path
 
 
 @pytest.mark.parametrize("name", RECORDED)
 def test_what_is_recorded_is_in_the_queue_with_the_same_settings(name):
-    assert name in ENTRIES, f"{name}.csv is of no study of the queue"
-    study, there = ENTRIES[name].study(), Results.load(RESULTS / f"{name}.csv")
-    if study.dataset.startswith("folder:"):  # whose place is a part of the study's name
-        row = there.frame.iloc[0]
-        assert (row["model"], row["method"], row["target"], row["scale"]) == (
-            study.network, study.method, str(study.target), study.scale)
-        assert there.margin == study.margin
+    assert name in ENTRIES, f"{name} is no study of the queue"
+    asked, there = ENTRIES[name].study(), RECORDED[name]
+    if asked.dataset.startswith("folder:"):  # its place is no part of the record, but of the name
+        asked = replace(asked, dataset="folder:cifar10-jpeg")
     else:
-        assert there.name == study.name
+        assert there.name == asked.name
+    if not asked.preset:  # one that stands in for a row says so in its record alone
+        asked = replace(asked, preset=there.study.preset)
+    assert there.study == asked
+    assert there.margin == asked.margin
 
 
 @pytest.mark.parametrize("name", RECORDED)
-def test_every_row_says_where_it_is_from(name):
-    frame = Results.load(RESULTS / f"{name}.csv").frame
+def test_every_row_is_a_trial_and_says_where_it_is_from(name):
+    study, frame = RECORDED[name].study, RECORDED[name].frame
+    assert not frame.duplicated(["regime", "seed"]).any()
+    assert set(frame["regime"]) <= {"unpruned", *study.regime_names}
+    kinds = frame["regime"].astype(str).map(lambda regime: "large" if regime == "unpruned"
+                                            else "regime")
+    assert (frame["address"].str.replace(r"-[0-9a-f]{16}$", "", regex=True) == kinds).all()
+    assert frame["address"].is_unique
+    assert frame["test_accuracy"].between(0, 1).all()
     for column in ("address", "data", "device", "torch", "python", "date", "seconds"):
         assert frame[column].notna().all(), column
         assert (frame[column].astype(str) != "").all(), column
-    if frame["scale"].iloc[0] == "classroom":
+    if study.scale == "classroom":
         assert frame["commit"].str.fullmatch("[0-9a-f]{40}").all()
         assert set(frame["engine"]) <= {"local", "ray", "slurm"}
 
 
-def test_recorded_tables_are_small():
-    for path in RESULTS.rglob("*.csv"):
+@pytest.mark.parametrize("name", RECORDED)
+def test_every_file_of_a_record_is_read(name):
+    folder, results = RESULTS / name, RECORDED[name]
+    files = {path.name for path in folder.iterdir()}
+    kinds = {file.removesuffix(".csv") for file in files - {"study.json", "trials.csv"}}
+    assert {"study.json", "trials.csv"} <= files
+    assert kinds <= set(TABLES)
+    for kind in kinds:
+        assert len(results.table(kind)), kind
+    assert set(results.source.notes) <= kinds
+    for path in folder.iterdir():
         assert path.stat().st_size < LARGEST, path
 
 
@@ -94,10 +108,10 @@ def test_a_trial_run_again_is_identical(folder, tmp_path):
 
 
 def test_a_trial_that_was_recorded_wrongly_is_told(folder, tmp_path):
-    table = pd.read_csv(folder / "small.csv", dtype=str)
+    table = pd.read_csv(folder / "small" / "trials.csv", dtype=str)
     address = table.loc[1, "address"]
     table.loc[1, "test_accuracy"] = "0.0001"
-    table.to_csv(folder / "small.csv", index=False)
+    table.to_csv(folder / "small" / "trials.csv", index=False)
     (again,) = rerun(folder, [address], Store(tmp_path / "again"), "cpu")
     assert again.found != again.recorded == 0.0001
     assert "points" in again.verdict
@@ -150,7 +164,8 @@ def test_the_command_says_what_came_out(folder):
 def test_a_queue_passes_over_what_is_recorded(folder):
     call = typer.testing.CliRunner().invoke
     words = ["run", "--queue", str(folder / "queue.toml"), "--store", str(folder / "other"),
-             "--workers", "0", "--device", "cpu"]
+             "--record", str(folder / "mine"), "--workers", "0", "--device", "cpu"]
+    before = (folder / "small" / "trials.csv").read_bytes()
     first = call(app, words)
     assert "small is passed over: it is recorded" in first.output
     assert not (folder / "other").exists()
@@ -160,10 +175,12 @@ def test_a_queue_passes_over_what_is_recorded(folder):
     text = (folder / "queue.toml").read_text().replace(str(folder / "images"), str(moved))
     (folder / "queue.toml").write_text(text)
     (entry,) = load_queue(folder / "queue.toml")
-    assert entry.recorded(folder)
+    assert is_recorded(entry, folder)
     again = call(app, [*words, "--only", "small"])
     assert again.exit_code == 0, again.output
+    assert (folder / "small" / "trials.csv").read_bytes() == before
+    assert is_recorded(entry, folder / "mine")
     more = text.replace("seeds = 2", "seeds = 3")
     (folder / "queue.toml").write_text(more)
     (entry,) = load_queue(folder / "queue.toml")
-    assert not entry.recorded(folder)
+    assert not is_recorded(entry, folder)

@@ -12,9 +12,7 @@ from small_studies import run, write_pair
 import rethinklab as rl
 from rethinklab.analysis.mcnemar import mcnemar
 from rethinklab.analysis.statistics import compare_family, compare_paired
-from rethinklab.errors import ConfigError
-from rethinklab.experiments.recorded import own_results
-from rethinklab.experiments.results import stored_results
+from rethinklab.errors import ConfigError, Missing
 
 RECIPE = rl.Recipe(epochs=1, lr=0.02, batch_size=16)
 
@@ -89,10 +87,77 @@ def test_image_by_image_is_from_the_stored_correctness(results, store):
         assert one.difference == pytest.approx(100 * gap)
 
 
-def test_a_table_has_no_images_and_says_so(results, tmp_path):
-    results.save(tmp_path / "r.csv")
-    with pytest.raises(ConfigError, match="read from a table"):
-        rl.Results.load(tmp_path / "r.csv").mcnemar("scratch-e", "finetune")
+def test_what_was_not_recorded_is_named_with_the_remedy(results, tmp_path):
+    results.save(tmp_path / "kept")
+    kept = rl.load_results(tmp_path / "kept")
+    for ask in (lambda: kept.mcnemar("scratch-e", "finetune"), lambda: kept.plan(0),
+                lambda: kept.network("scratch-e", 0), lambda: kept.history("scratch-e", 0)):
+        with pytest.raises(Missing, match=r"of kept were not kept.*rl\.run\(results\.study\)"):
+            ask()
+    by_hand = rl.Results(results.frame, 1.0, "label")
+    with pytest.raises(Missing, match="came as a table, without networks"):
+        by_hand.network("scratch-e", 0)
+    with pytest.raises(ConfigError, match="by hand"):
+        by_hand.save(tmp_path / "by-hand")
+
+
+def test_all_that_a_study_made_is_an_attribute_away(results):
+    network = results.network("finetune", 1)
+    accuracy, _ = rl.evaluate(network, results.study.load())
+    assert 100 * accuracy == pytest.approx(results.accuracies("finetune")[1])
+    widths = results.table("widths").query("seed == 1").set_index("layer")["after"]
+    assert dict(widths) == results.plan(1).kept_widths
+    assert results.history("unpruned", 1)["test_accuracy"].iloc[-1] == pytest.approx(
+        results.accuracies("unpruned")[1] / 100)
+    with pytest.raises(ConfigError, match="Did you mean 'widths'"):
+        results.table("width")
+
+
+def test_the_regimes_asked_for_are_what_is_left(results):
+    few = results.only("finetune", "unpruned", "linear")
+    assert few.regimes == ["unpruned", "finetune"]
+    assert few.summary().equals(results.summary().loc[few.regimes])
+
+
+def test_stored_and_recorded_results_answer_alike(results, store, tmp_path):
+    results.save(tmp_path / "kept")
+    stored, kept = rl.load_results(results.name, store), rl.load_results(tmp_path / "kept")
+    assert str(stored) == str(kept) == str(results)
+    assert replace(kept.study, dataset=stored.study.dataset) == stored.study
+    for kind in ("widths", "histories", "overlap"):
+        pd.testing.assert_frame_equal(stored.table(kind), kept.table(kind), rtol=1e-4)
+        assert stored.table(kind).attrs == kept.table(kind).attrs
+    pd.testing.assert_frame_equal(stored.ledger(), kept.ledger())
+
+
+def test_many_studies_are_loaded_by_name(results, store, tmp_path):
+    for name in ("one", "two"):
+        results.save(tmp_path / name, ())
+    assert list(rl.load_studies(tmp_path)) == ["one", "two"]
+    assert list(rl.load_studies(tmp_path, ["two"])) == ["two"]
+    assert list(rl.load_studies(tmp_path / "one")) == ["one"]
+    assert results.name in rl.load_studies(store.root)
+    assert list(rl.load_studies(store, [results.name[:-3]])) == [results.name]
+    with pytest.raises(ConfigError, match="Did you mean 'two'"):
+        rl.load_studies(tmp_path, ["tow"])
+    with pytest.raises(ConfigError, match="load_studies"):
+        rl.load_results(tmp_path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ConfigError, match="holds no results"):
+        rl.load_studies(tmp_path / "empty")
+
+
+@pytest.mark.parametrize(("file", "old", "new", "said"), [
+    ("study.json", '"settings"', '"setting"', "settings"), ("study.json", "{", "[", "study.json"),
+    ("trials.csv", "test_accuracy", "accuracy", "no column test_accuracy"),
+    ("trials.csv", "finetune", "finetuned", "finetuned"),
+    ("trials.csv", "regime,", "regimes,", "no column regime")])
+def test_a_damaged_record_is_named(results, tmp_path, file, old, new, said):
+    results.save(tmp_path / "kept", ())
+    path = tmp_path / "kept" / file
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(ConfigError, match=said):
+        rl.load_results(tmp_path / "kept")
 
 
 def test_a_result_from_before_correctness_was_stored_is_named(results, store, images, tmp_path):
@@ -100,7 +165,7 @@ def test_a_result_from_before_correctness_was_stored_is_named(results, store, im
     found = run(study_of(images, seeds=1), place)
     address = found.frame.set_index("regime").loc["scratch-e", "trained_at"]
     (place.root / "stages" / address / "correct.safetensors").unlink()
-    with pytest.raises(ConfigError, match="Scratch-E of seed 0 was run before"):
+    with pytest.raises(ConfigError, match="which images scratch-e of seed 0 gets right"):
         found.mcnemar("scratch-e", "finetune")
 
 
@@ -128,12 +193,10 @@ def test_the_ledger_has_a_row_a_regime(results):
 
 
 def test_parquet_holds_what_csv_holds(results, tmp_path):
-    results.save(tmp_path / "r.parquet")
-    results.save(tmp_path / "r.csv")
+    results.to_frame().to_parquet(tmp_path / "r.parquet", index=False)
     whole = pd.read_parquet(tmp_path / "r.parquet")
-    assert whole["test_accuracy"].tolist() == results.frame["test_accuracy"].tolist()
-    again = rl.Results.load(tmp_path / "r.parquet")
-    assert str(again) == str(results) == str(rl.Results.load(tmp_path / "r.csv"))
+    assert whole.to_csv(index=False) == results.to_frame().to_csv(index=False)
+    assert set(whole["method"]) == {"l1"}
 
 
 def test_results_are_there_while_the_study_still_runs(images, tmp_path):
@@ -142,19 +205,9 @@ def test_results_are_there_while_the_study_still_runs(images, tmp_path):
     store.save_study(study.name, {"study": study.to_dict(), "addresses": {
         f"{t.seed}/{t.regime}": t.address for t in trials}})
     with pytest.raises(ConfigError, match=r"no trial of .* is stored"):
-        stored_results(study.name, store)
+        rl.load_results(study.name, store)
     for trial in trials[:3]:
         rl.run_one(trial, store, "cpu")
-    found = stored_results(study.name, store)
+    found = rl.load_results(study.name, store)
     assert len(found.frame) == 3
     assert "Unpruned" in str(found)
-
-
-def test_own_results_of_presets_are_found_in_a_store_and_in_tables(results, store, tmp_path):
-    results.save(tmp_path / "table.csv")
-    both = own_results(store.root, tmp_path)
-    assert len(both) == 2 * 4
-    assert set(both["preset"]) == {"l1-vgg16-cifar10"}
-    row = both[both["regime"] == "finetune"].iloc[0]
-    assert row["mean"] == pytest.approx(results.summary().loc["finetune", "mean"])
-    assert own_results(tmp_path / "nowhere", tmp_path)["n"].tolist() == [3] * 4

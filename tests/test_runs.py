@@ -15,10 +15,15 @@ from small_studies import run, small_study, write_task
 import rethinklab as rl
 from rethinklab.analysis.thin import thin
 from rethinklab.data.batches import plain_batches
-from rethinklab.errors import ConfigError
-from rethinklab.evidence import runs
-from rethinklab.evidence.missing import Missing
-from rethinklab.evidence.runs import (
+from rethinklab.errors import ConfigError, Missing
+from rethinklab.experiments.store import Store
+from rethinklab.figures.barrier import barrier
+from rethinklab.figures.latency import latency
+from rethinklab.figures.learning_curves import learning_curves
+from rethinklab.figures.pipeline import ARROWS, STAGES, pipeline
+from rethinklab.figures.sensitivity import sensitivity
+from rethinklab.results import Results, load_results, runs
+from rethinklab.results.runs import (
     HISTORY_ROWS,
     gather_barrier,
     gather_histories,
@@ -27,14 +32,7 @@ from rethinklab.evidence.runs import (
     leaves_some,
     same_architecture,
 )
-from rethinklab.evidence.stored import StoredStudy
-from rethinklab.evidence.tables import load_table, save_table
-from rethinklab.experiments.store import Store
-from rethinklab.figures.barrier import barrier
-from rethinklab.figures.latency import latency
-from rethinklab.figures.learning_curves import learning_curves
-from rethinklab.figures.pipeline import ARROWS, STAGES, pipeline
-from rethinklab.figures.sensitivity import sensitivity
+from rethinklab.results.stored import StoredStudy
 
 REGIMES = ["pruned", "finetune", "lr-rewind:0.5", "scratch-e"]
 
@@ -53,7 +51,7 @@ def root(tmp_path_factory):
 def stored(images, root):
     study = small_study(images, regimes=REGIMES)
     run(study, root)
-    return StoredStudy(study.name, Store(root))
+    return StoredStudy.named(study.name, Store(root))
 
 
 @pytest.fixture(scope="module")
@@ -62,14 +60,14 @@ def masked(images, root):
     study = small_study(images, regimes=["finetune", "scratch-e"], method="weight-level",
                         model_options={"variant": "weight-level"})
     run(study, root)
-    return StoredStudy(study.name, Store(root))
+    return StoredStudy.named(study.name, Store(root))
 
 
 @pytest.fixture(scope="module")
 def alone(images, root):
     study = small_study(images, regimes=["pruned"], seeds=1)
     run(study, root)
-    return StoredStudy(study.name, Store(root))
+    return StoredStudy.named(study.name, Store(root))
 
 
 # Histories and learning curves
@@ -87,7 +85,7 @@ def test_histories_hold_every_training_from_its_own_first_epoch(stored):
 def test_histories_end_at_the_results(stored):
     table = gather_histories(stored)
     last = table.groupby(["regime", "seed"])["test_accuracy"].last()
-    frame = stored.results.frame.astype({"regime": str}).set_index(["regime", "seed"])
+    frame = stored.frame.astype({"regime": str}).set_index(["regime", "seed"])
     for key, accuracy in last.items():
         assert accuracy == frame.loc[key, "test_accuracy"]
 
@@ -104,16 +102,16 @@ def test_long_histories_are_thinned_to_their_ends(stored, monkeypatch):
 
 def test_nothing_trained_has_no_history(alone, monkeypatch):
     assert set(gather_histories(alone)["regime"]) == {"unpruned"}
-    monkeypatch.setattr(alone.results, "frame", alone.results.frame.assign(epochs=0))
+    monkeypatch.setattr(alone.results, "frame", alone.frame.assign(epochs=0))
     with pytest.raises(Missing, match="finetune"):
         gather_histories(alone)
 
 
 def test_tables_survive_their_files(stored, tmp_path):
     for gather, draw in ((gather_histories, learning_curves), (gather_latency, latency)):
-        table = gather(stored)
-        save_table(table, tmp_path / "table.csv")
-        again = load_table(tmp_path / "table.csv")
+        table, kind = gather(stored), gather.__name__.removeprefix("gather_")
+        Results.of(stored).save(tmp_path / kind, [kind])
+        again = load_results(tmp_path / kind).table(kind)
         assert list(again.columns) == list(table.columns)
         assert draw(again).caption == draw(table).caption
 
@@ -267,7 +265,7 @@ def test_latency_is_of_each_architecture_with_its_cost(stored):
     assert table[["network", "seed", "batch"]].apply(tuple, axis=1).tolist() == [
         (network, seed, batch) for network, seed in (("unpruned", 0), ("pruned", 0),
                                                      ("pruned", 1)) for batch in (1, 64)]
-    frame = stored.results.frame
+    frame = stored.frame
     for network, regime in (("unpruned", "unpruned"), ("pruned", "finetune")):
         costs = frame.loc[frame["regime"] == regime, ["macs", "flops"]].drop_duplicates()
         rows = table.loc[table["network"] == network, ["macs", "flops"]].drop_duplicates()
@@ -279,7 +277,7 @@ def test_latency_is_of_each_architecture_with_its_cost(stored):
 
 def test_masks_count_in_macs_and_the_label_says_so(masked):
     table = gather_latency(masked).set_index("network")
-    frame = masked.results.frame
+    frame = masked.frame
     counted = frame.loc[frame["regime"] == "finetune", "macs"]
     assert sorted(set(table.loc["pruned", "macs"])) == sorted(counted)
     assert counted.max() < table.loc["unpruned", "macs"].max()

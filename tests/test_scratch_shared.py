@@ -14,7 +14,6 @@ from small_studies import run, small_study, write_pair
 
 import rethinklab as rl
 from rethinklab.errors import StageHeld, StoreError
-from rethinklab.evidence.stored import StoredStudy
 from rethinklab.experiments.archive import export, import_
 from rethinklab.experiments.sharing import architecture, scratch_stage
 from rethinklab.experiments.stages import Setting, run_stage, starting_network
@@ -22,6 +21,7 @@ from rethinklab.experiments.store import Store
 from rethinklab.experiments.trial import SCHEMA
 from rethinklab.experiments.upkeep import check, gc, repair
 from rethinklab.pruners.plan import make_plan
+from rethinklab.results.stored import StoredStudy
 
 # Layers that every method can prune; Scratch-B then has other epochs than Scratch-E.
 WIDTHS = dict.fromkeys(("features.4", "features.8", "features.11", "features.15"), 0.5)

@@ -76,21 +76,19 @@ def test_large_networks_are_shared_between_targets_and_regimes(finished, images)
     assert folders.count("regime") == 6 + 2
 
 
-def test_results_load_from_csv_as_they_were_saved(finished, tmp_path):
+def test_results_load_as_they_were_saved(finished, tmp_path):
     results, _ = finished
-    results.save(tmp_path / "r.csv")
-    again = rl.Results.load(tmp_path / "r.csv")
+    results.save(tmp_path / "recorded")
+    again = rl.load_results(tmp_path / "recorded")
     assert str(again) == str(results)
     assert outcome(again) == outcome(results)
 
 
 def test_results_are_found_by_the_name_of_the_study(finished, images):
-    from rethinklab.experiments.results import stored_results
-
     results, store = finished
-    assert outcome(stored_results(results.name, rl.Store(store))) == outcome(results)
+    assert outcome(rl.load_results(results.name[:-4], store)) == outcome(results)
     with pytest.raises(ConfigError, match="unknown study"):
-        stored_results("nothing", rl.Store(store))
+        rl.load_results("nothing", store)
 
 
 def test_pairs_share_large_network_and_data_order_but_not_across_seeds(images):

@@ -13,7 +13,6 @@ from small_studies import run, write_pair
 
 import rethinklab as rl
 from rethinklab.errors import ConfigError
-from rethinklab.experiments.results import stored_results
 from rethinklab.experiments.stages import Setting, load_network, load_plan, run_stage
 from rethinklab.experiments.watchers import TimeUp
 from rethinklab.trainers.evaluate import correctness
@@ -238,11 +237,11 @@ def test_events_hold_the_history(images, tmp_path):
     assert values[-1] == pytest.approx(store.result(large)["test_accuracy"])
 
 
-def test_results_of_several_shares_survive_a_csv(done, tmp_path):
+def test_results_of_several_shares_survive_being_recorded(done, tmp_path):
     study, store, results = done
-    results.save(tmp_path / "r.csv")
-    assert str(rl.Results.load(tmp_path / "r.csv")) == str(results)
-    assert stored_results(study.name, store).regimes == results.regimes
+    results.save(tmp_path / "recorded")
+    assert str(rl.load_results(tmp_path / "recorded")) == str(results)
+    assert rl.load_results(study.name, store).regimes == results.regimes
 
 
 def test_a_study_of_fewer_images_is_another_study_on_a_part_of_them(images):

@@ -10,14 +10,13 @@ import pytest
 
 import rethinklab as rl
 from rethinklab.errors import ConfigError
-from rethinklab.figures.sources import RecordedSource
-from rethinklab.summary import (
+from rethinklab.results.summary import (
     answer,
+    cautions,
     limits,
     results_page,
     results_table,
     who_agrees,
-    why,
     with_results,
 )
 
@@ -35,15 +34,16 @@ def study(gap, seeds=3, unpruned=0.9, label="Quick scale; digits", number=None, 
     levels = {"unpruned": unpruned, "finetune": 0.85, "scratch-e": 0.85 + gap / 100, **more}
     rows = [{"regime": regime, "seed": seed, "params": 1e6, "macs": 1e6, "epochs": 10,
              "seconds": 1.0, "address": f"{regime}-{seed}-{number}", "scale": "quick",
-             "data": "digits", "device": "cpu", "preset": "l1-vgg16-cifar10", "method": method,
+             "data": "digits", "device": "cpu",
              "test_accuracy": level + 0.0001 * seed * (regime == "scratch-e")}
             for regime, level in levels.items() for seed in range(seeds)]
-    return rl.Results(pd.DataFrame(rows), 0.5, label, "name")
+    return rl.Results(pd.DataFrame(rows), 0.5, label, "name",
+                      {"preset": "l1-vgg16-cifar10", "method": method})
 
 
 @pytest.fixture(scope="module")
 def recorded():
-    return RecordedSource(ROOT / "data" / "results").studies()
+    return rl.load_studies(ROOT / "data" / "results")
 
 
 def test_readme_and_results_are_those_of_the_committed_files(recorded):
@@ -53,10 +53,15 @@ def test_readme_and_results_are_those_of_the_committed_files(recorded):
     assert with_results(text, recorded) == text, "`make figures` makes it anew"
 
 
-def test_every_recorded_trial_is_named_in_the_results(recorded):
+def test_the_page_is_short_and_leads_to_every_study(recorded):
     page = (ROOT / "RESULTS.md").read_text(encoding="utf-8")
-    for results in recorded.values():
-        assert all(address in page for address in results.frame["address"])
+    assert len(page.splitlines()) <= 200
+    assert page.index("**Against the fine-tuning of 2019") < 200  # the answer comes first
+    for name in recorded:
+        assert f"[{name}](data/results/{name})" in page
+    table = with_results("<!-- results: made by `rethinklab summary` -->"
+                         "<!-- end of results -->", recorded)
+    assert 2 < sum(line.startswith("|") for line in table.splitlines()) <= 2 + 12
 
 
 def test_studies_are_counted_by_their_verdicts():
@@ -106,17 +111,21 @@ def test_studies_are_named_by_what_they_say():
 
 
 def test_the_table_has_published_numbers_with_their_mark_beside_ours():
-    lines = [line for line in results_table({"a": study(3)}).splitlines() if "Scratch-E" in line]
-    assert "93.62 ±0.11 ?" in lines[0]
-    assert "88.01" in lines[0]
-    assert lines[0].endswith("| better |  |  |")
+    (line,) = [line for line in results_table({"a": study(3)}).splitlines() if "| a |" in line]
+    cells = [cell.strip() for cell in line.strip("|").split("|")]
+    assert cells[:2] == ["a", "3"]
+    assert cells[2] == "90.00 ±0.00 [93.63 ±0.16 ?]"
+    assert cells[4] == ""  # LR rewinding
+    assert cells[5] == "88.01 ±0.01 [93.62 ±0.11 ?]"
+    assert cells[7:] == ["E +3.01 better", ""]
 
 
 def test_explanations_come_with_their_numbers():
-    (reason,) = why(study(0, unpruned=0.95))
-    assert "85.00 %" in reason
-    assert "95.00 %" in reason
-    assert why(study(0, unpruned=0.86)) == []
+    (reason,) = cautions({"low": study(0, unpruned=0.95), "fine": study(0, unpruned=0.86)})
+    assert reason.endswith("points below the unpruned network: low (-10.0).")
+    first, second = cautions({"long": study(0, unpruned=0.86, **{"scratch-b": 0.87})})
+    assert first.endswith(": long (+1.0).")
+    assert second.startswith("Scratch-B has as many epochs as Scratch-E")
 
 
 def test_a_page_without_marks_is_named():

@@ -11,17 +11,18 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import rethinklab as rl
-from rethinklab.experiments.tables import escape_latex, paper_latex, paper_table
+from rethinklab.results.paper_tables import escape_latex, study_table
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
 def results(accuracies, **origin):
     rows = [{"regime": regime, "seed": seed, "test_accuracy": value / 100, "params": 1e6,
-             "macs": 1e6, "epochs": 4, "seconds": 1.0,
-             **{"dataset": "cifar10", "model": "vgg16", "method": "l1", "target": "A", **origin}}
+             "macs": 1e6, "epochs": 4, "seconds": 1.0}
             for regime, values in accuracies.items() for seed, value in enumerate(values)]
-    return rl.Results(pd.DataFrame(rows), 0.3, "Paper scale; 50 % of data_1", "study")
+    return rl.Results(pd.DataFrame(rows), 0.3, "Paper scale; 50 % of data_1", "study",
+                      {"dataset": "cifar10", "model": "vgg16", "method": "l1", "target": "A",
+                       **origin})
 
 
 TABLE_1 = results({"unpruned": [93.5, 93.7], "finetune": [93.4, 93.5], "scratch-e": [93.6, 93.7],
@@ -31,27 +32,27 @@ WEIGHTS = results({"unpruned": [95.0], "finetune": [94.5], "ticket": [94.0]},
 
 
 def test_rows_are_studies_and_columns_regimes_in_the_papers_order():
-    table = paper_table([TABLE_1, WEIGHTS])
-    assert list(table.columns) == ["Dataset", "Model", "Method", "Target", "Unpruned", "Fine-tuned",
-                                   "Scratch-E", "Scratch-B", "Winning ticket"]
-    assert table.loc[0, "Unpruned"] == "93.60 (±0.14)"  # sd of two values: half their gap * sqrt 2
-    assert table.loc[1, "Unpruned"] == "95.00"
+    table = study_table([TABLE_1, WEIGHTS]).frame
+    assert list(table.columns) == ["Dataset", "Model", "Method", "Target", "From", "Unpruned",
+                                   "Fine-tuned", "Scratch-E", "Scratch-B", "Winning ticket"]
+    assert table.loc[0, "Unpruned"] == "93.60 ±0.14 (n 2)"  # sd of two: gap / sqrt 2
+    assert table.loc[1, "Unpruned"] == "95.00 (n 1)"
     assert table.loc[1, "Scratch-E"] == "-"
 
 
 def test_the_best_pruned_network_is_bold_once_a_row():
-    text = paper_latex([TABLE_1, WEIGHTS])
+    text = study_table([TABLE_1, WEIGHTS]).latex
     assert re.findall(r"\\textbf{([\d.]+)", text) == ["93.80", "94.50"]
     assert r"preresnet\_110" in text
     assert r"50 \% of data\_1" in text
     body = text.split(r"\midrule")[1].split(r"\bottomrule")[0]
-    assert {row.count("&") for row in body.strip().splitlines()} == {8}
+    assert {row.count("&") for row in body.strip().splitlines()} == {9}
 
 
 @pytest.mark.parametrize("name", ["l1-vgg16-digits-quick", "l1-vgg16-cifar10-jpeg-paper"])
 def test_recorded_results_make_a_table(name):
-    found = rl.Results.load(ROOT / "data" / "results" / f"{name}.csv")
-    row = paper_table([found]).iloc[0]
+    found = rl.load_results(ROOT / "data" / "results" / name)
+    row = study_table([found]).frame.iloc[0]
     assert (row["Model"], row["Target"]) == ("vgg16", "A")
     assert float(row["Unpruned"].split()[0]) == pytest.approx(
         found.summary().loc["unpruned", "mean"], abs=0.005)

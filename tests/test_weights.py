@@ -23,22 +23,20 @@ from torch import nn
 import rethinklab as rl
 from rethinklab.analysis import weights as analysis
 from rethinklab.analysis.weights import ALL
-from rethinklab.errors import ConfigError
-from rethinklab.evidence.missing import Missing
-from rethinklab.evidence.stored import StoredStudy
-from rethinklab.evidence.tables import load_table, save_table
-from rethinklab.evidence.weights import (
+from rethinklab.errors import ConfigError, Missing
+from rethinklab.figures.histograms import weight_layers, weights
+from rethinklab.figures.kernels import kernels
+from rethinklab.figures.movement import movement
+from rethinklab.figures.overlap import overlap
+from rethinklab.figures.scales import scales
+from rethinklab.results.stored import StoredStudy
+from rethinklab.results.weights import (
     gather_kernels,
     gather_movement,
     gather_overlap,
     gather_scales,
     gather_weights,
 )
-from rethinklab.figures.histograms import weight_layers, weights
-from rethinklab.figures.kernels import kernels
-from rethinklab.figures.movement import movement
-from rethinklab.figures.overlap import overlap
-from rethinklab.figures.scales import scales
 from rethinklab.trainers.regimes import regime_title
 
 DRAW = {"weights": weights, "weight_layers": weight_layers, "scales": scales,
@@ -224,7 +222,7 @@ def stored(tmp_path_factory):
                       {"method": "slimming", "target": 0.3, "method_options": {"strength": 0.01}}):
         run(small_study(images, regimes=regimes, **chosen), store)
     run(small_study(images, method="l1", target=0.4, seeds=1, regimes=["finetune"]), store)
-    return [StoredStudy(name, store) for name in store.studies()]
+    return [StoredStudy.named(name, store) for name in store.studies()]
 
 
 def study(stored, method, seeds=2):
@@ -345,9 +343,9 @@ def test_tables_come_back_from_csv_and_are_drawn(stored, tmp_path):
     for gather, draw in ((gather_weights, weights), (gather_weights, weight_layers),
                          (gather_movement, movement), (gather_overlap, overlap),
                          (gather_kernels, kernels)):
-        table = gather(pruned)
-        save_table(table, tmp_path / "table.csv")
-        back = load_table(tmp_path / "table.csv")
+        table, kind = gather(pruned), gather.__name__.removeprefix("gather_")
+        rl.Results.of(pruned).save(tmp_path / kind, [kind])
+        back = rl.load_results(tmp_path / kind).table(kind)
         pd.testing.assert_frame_equal(table.drop(columns="label", errors="ignore"), back,
                                       rtol=1e-5, check_dtype=False)
         figure = draw(back)
@@ -356,7 +354,7 @@ def test_tables_come_back_from_csv_and_are_drawn(stored, tmp_path):
 
 
 def test_tables_of_many_layers_stay_small():
-    from rethinklab.evidence import weights as evidence
+    from rethinklab.results import weights as gathered
 
     values = {f"layer{n}.conv": torch.randn(20, generator=seeded(n)) for n in range(110)}
 
@@ -364,7 +362,7 @@ def test_tables_of_many_layers_stay_small():
         for network in ("unpruned", "finetune", "scratch-e", "scratch-b"):
             yield network, 0, values, values
 
-    table = evidence._histograms(networks, 4)
+    table = gathered._histograms(networks, 4)
     assert len(table.to_csv(index=False, float_format="%.6g")) < 190_000
     chosen = [name for name in dict.fromkeys(table["layer"]) if name != ALL]
     assert (chosen[0], chosen[-1], len(chosen)) == ("layer0.conv", "layer109.conv", 19)

@@ -13,7 +13,7 @@
 # %%
 import pandas as pd, torch, rethinklab as rl
 from rethinklab.analysis.weights import bin_edges, histogram
-from rethinklab.evidence.efficiency import efficiency_tables
+from rethinklab.results.efficiency import efficiency_tables
 from rethinklab.notebook import start
 from rethinklab.notebook.checks import network_slimming as checks
 lab = start(5)
@@ -234,7 +234,7 @@ for verdict in results.verdicts():
 # **Predict.** Which design comes out on top: found or uniform?
 
 # %%
-designs = {design: rl.Results.load(lab.root / "data" / "results" / f"{design}-quick.csv")
+designs = {design: rl.load_results(lab.root / "data" / "results" / f"{design}-quick")
            for design in (f"{kind}vgg16-digits-0.6-12-epochs" for kind in
                           ("slimming-", "uniform-slimming-", "guided-slimming-", "transferred-"))}
 found, uniform, *others = designs.values()

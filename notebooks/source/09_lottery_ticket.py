@@ -172,7 +172,7 @@ for verdict in results.verdicts():
 names = lab.choose([f"lottery-vgg16-digits-oneshot-{removed}-lr{rate}-quick"
                     for rate in (0.1, 0.01) for removed in (49, 79, 96)])
 studies = [lab.results(name) for name in names]
-(table,) = rl.evidence.comparisons.lottery_tables(studies).values()
+(table,) = rl.results.comparisons.lottery_tables(studies).values()
 rl.figures.lottery(table)
 
 # %%

@@ -150,8 +150,8 @@ rl.figures.weight_layers(weights[weights["network"].isin(["unpruned", "finetune"
 # **Predict.** Will the weights of the filters that stay have a gap?
 
 # %%
-recorded = rl.figures.sources.RecordedSource(lab.root / "data" / "results")
-channels = recorded.tables("weights").inputs["l1-vgg11-digits-half-classroom"]
+recorded = rl.load_studies(lab.root / "data" / "results")
+channels = recorded["l1-vgg11-digits-half-classroom"].table("weights")
 figure = rl.figures.weights(channels)
 print(figure.caption)
 figure
@@ -165,7 +165,7 @@ figure
 # **Predict.** Will the scales fall into two groups, those near zero and the rest?
 
 # %%
-rl.figures.scales(recorded.tables("scales").inputs["slimming-vgg11-digits-half-classroom"])
+rl.figures.scales(recorded["slimming-vgg11-digits-half-classroom"].table("scales"))
 
 # %% [markdown]
 # **What you see.** With the penalty all scales are smaller, and every convolution has a peak next to zero beside a second hump. In the later convolutions the hump itself lies nearer to zero, so one threshold takes more of them. [Lesson 12](12_architecture_patterns.ipynb) shows which layers lose what, and a study whose penalty was too strong.
@@ -178,7 +178,7 @@ rl.figures.scales(recorded.tables("scales").inputs["slimming-vgg11-digits-half-c
 # **Predict.** Which share of the signs survives a training from scratch? Half of them would be chance.
 
 # %%
-moved = recorded.tables("movement").inputs["l1-vgg11-digits-half-classroom"]
+moved = recorded["l1-vgg11-digits-half-classroom"].table("movement")
 figure = rl.figures.movement(moved)
 print(figure.caption)
 figure
@@ -196,7 +196,7 @@ figure
 # **Predict.** How high is the barrier between a fine-tuned network and one from scratch? And between two fine-tuned networks of different seeds?
 
 # %%
-rl.figures.barrier(recorded.tables("barrier").inputs["l1-vgg16-digits-quick"])
+rl.figures.barrier(recorded["l1-vgg16-digits-quick"].table("barrier"))
 
 # %% [markdown]
 # **What you see.** Between the ends nearly everything is lost, and for two fine-tuned networks as much as for a fine-tuned and a scratch one. So the barrier does not tell inherited weights from new ones. In all three pairs the networks had different random starts; a pair with the same start was not measured. Channels were not aligned: filter 3 of one network need not do the work of filter 3 of another.
@@ -209,7 +209,7 @@ rl.figures.barrier(recorded.tables("barrier").inputs["l1-vgg16-digits-quick"])
 # **Predict.** Each network keeps 20 % of its weights. How much above chance is the overlap?
 
 # %%
-rl.figures.overlap(recorded.tables("overlap").inputs[name])
+rl.figures.overlap(recorded[name].table("overlap"))
 
 # %% [markdown]
 # **What you see.** The line of the overlap lies on that of chance, or very little above it. Which places stay depends on the random start. What repeats from seed to seed is *how many* weights each layer keeps, and that is architecture.

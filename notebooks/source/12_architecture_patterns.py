@@ -12,8 +12,7 @@
 
 # %%
 import pandas as pd, rethinklab as rl
-from rethinklab.evidence.efficiency import efficiency_tables
-from rethinklab.figures.sources import RecordedSource
+from rethinklab.results.efficiency import efficiency_tables
 from rethinklab.notebook import start, widgets
 from rethinklab.notebook.checks import architecture_patterns as checks
 lab = start(12)
@@ -84,10 +83,10 @@ for name, plan in designs.items():
 # **Predict.** Which layers lose most, the early ones with few channels and large maps, or the late ones with many channels and small maps?
 
 # %%
-recorded = RecordedSource(lab.root / "data" / "results")
-studies, widths = recorded.studies(), recorded.tables("widths").inputs
+studies = rl.load_studies(lab.root / "data" / "results")
 names = {"VGG-11, strength 0.0025": "slimming-vgg11-digits-half-classroom",
          "VGG-16, strength 0.01": "slimming-vgg16-digits-0.6-12-epochs-quick"}
+widths = {study: studies[study].table("widths") for study in names.values()}
 rl.figures.layer_widths(widths[names["VGG-11, strength 0.0025"]])
 
 # %% [markdown]
@@ -115,7 +114,7 @@ rl.figures.stage_ratios(both)
 # **Predict.** What must a histogram of scales look like for a threshold to make sense?
 
 # %%
-rl.figures.scales(recorded.tables("scales").inputs[names["VGG-16, strength 0.01"]])
+rl.figures.scales(studies[names["VGG-16, strength 0.01"]].table("scales"))
 
 # %% [markdown]
 # **What you see.** The penalty was too strong: it drove the scales of *all* layers next to zero. Nothing sets one channel apart from another, so the threshold cuts at random. [Lesson 11](11_weight_distributions.ipynb) shows the scales of the first study, which are spread.
@@ -145,7 +144,7 @@ for name, rows in both.groupby("study"):
 # **Predict.** In the last stage the feature maps have 2x2 pixels, with a border of zeros around them. Which position of a kernel sees pixels most often?
 
 # %%
-kernels = recorded.tables("kernels").inputs["weight-level-vgg11-digits-0.8-classroom"]
+kernels = studies["weight-level-vgg11-digits-0.8-classroom"].table("kernels")
 rl.figures.kernels(kernels)
 
 # %% [markdown]
@@ -235,7 +234,8 @@ pictures = {"slimming, strength 0.0025": names["VGG-11, strength 0.0025"],
             "slimming, strength 0.01": names["VGG-16, strength 0.01"],
             "weight level": "weight-level-vgg11-digits-0.8-classroom",
             "L1-norm": "l1-vgg11-digits-half-classroom"}
-widgets.architecture_patterns({title: widths[study] for title, study in pictures.items()})
+widgets.architecture_patterns({title: studies[study].table("widths")
+                               for title, study in pictures.items()})
 
 # %% [markdown]
 # **What you see.** The picture of slimming falls from stage to stage. With L1-norm, once you choose it, all bars have about one height: that pattern was set, not found.

@@ -13,7 +13,7 @@
 # %%
 import tempfile, numpy as np, scipy.stats as stats
 import rethinklab as rl
-from rethinklab.figures import VENUES, export, gallery, paper_tables, sources, style
+from rethinklab.figures import VENUES, export, gallery, style
 from rethinklab.notebook import start
 from rethinklab.notebook.checks import paper_figures as checks
 lab = start(14)
@@ -237,8 +237,8 @@ print("recorded:", *(line.split('"')[1] for line in origin.splitlines() if '":' 
 # **Predict.** Own rows are from slimmer networks or other copies of the data. What must the table say so that nobody reads them as the same experiment?
 
 # %%
-recorded = sources.RecordedSource(lab.root / "data" / "results")
-table = paper_tables.paper_table_of("table1", recorded.studies().values())
+recorded = rl.load_studies(lab.root / "data" / "results")
+table = rl.results.paper_tables.paper_table("table1", recorded.values())
 columns = ["Model", "Target", "From", "Unpruned", "Fine-tuned", "Scratch-E", "Scratch-B"]
 table.frame[columns].head(4)
 
@@ -255,7 +255,7 @@ print(*table.latex.splitlines()[2:9], sep="\n")
 # ```bash
 # rethinklab figures --list --from data/results          # what can be drawn, what is missing
 # rethinklab figures differences --from data/results --width icml-column --format pdf
-# rethinklab figures table1 --out figures                # .txt, .csv and .tex, from the store
+# rethinklab figures table1 --out pictures               # .txt, .csv and .tex, from the store
 # rethinklab results l1-vgg16 --format latex             # one table, a row a study
 # ```
 #
@@ -263,7 +263,7 @@ print(*table.latex.splitlines()[2:9], sep="\n")
 
 # %%
 with tempfile.TemporaryDirectory() as folder:
-    one = sources.RecordedSource(lab.root / "data/results/l1-vgg11-digits-half-classroom.csv")
+    one = rl.load_studies(lab.root / "data/results/l1-vgg11-digits-half-classroom")
     for drawn in gallery.make(one, ["regimes", "movement", "table1"], folder, ("pdf",), 3.25):
         print(drawn.kind, "->", *(path.name for path in drawn.paths))
 print("left behind:", len(list(lab.root.glob("*.pdf"))), "files")

@@ -11,11 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from rethinklab.errors import ConfigError, unknown_name
-from rethinklab.experiments.results import Results
 from rethinklab.experiments.settings import study_settings
 from rethinklab.experiments.study import Study
 from rethinklab.trainers.recipe import Recipe
-from rethinklab.trainers.regimes import UNPRUNED
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -24,21 +22,21 @@ else:
 
 OF_THE_RECIPE = tuple(field.name for field in fields(Recipe))
 OF_THE_STUDY = tuple(field.name for field in fields(Study) if field.name not in ("recipe",))
-OWN = ("name", "needs", "why", "evidence")
+OWN = ("name", "needs", "why", "tables")
 NEEDS = ("", "gpu")
 
 
 @dataclass(frozen=True)
 class Entry:
     """A study of a queue. name: what its results are called. settings: as the file has them.
-    needs: "gpu" for one that wants such a device. why: what it is for. evidence: which small
-    tables are recorded beside its results (see `rethinklab.evidence`); None for all."""
+    needs: "gpu" for one that wants such a device. why: what it is for. tables: which kinds
+    are recorded beside its results (see `rethinklab.results.TABLES`); None for all."""
 
     name: str
     settings: Mapping[str, Any]
     needs: str = ""
     why: str = ""
-    evidence: tuple[str, ...] | None = None
+    tables: tuple[str, ...] | None = None
 
     @property
     def unset(self) -> str:
@@ -56,21 +54,6 @@ class Entry:
             return f"its images are where ${self.unset} says; set that variable to a folder"
         return ""
 
-    def recorded(self, folder: Path) -> bool:
-        """Whether `folder` holds a table of this name with every regime and seed of the study.
-        Raises ConfigError where it is no such table."""
-        path = folder / f"{self.name}.csv"
-        if not path.is_file():
-            return False
-        there, study = Results.load(path), self.study()
-        if study.name == there.name:
-            return True
-        # The name of a study tells where a folder of images lies, which differs between machines.
-        done = set(zip(there.frame["regime"], there.frame["seed"], strict=True))
-        return study.dataset.startswith("folder:") and done >= {
-            (regime, seed) for regime in (UNPRUNED, *study.regime_names)
-            for seed in study.seed_numbers}
-
     def study(self) -> Study:
         """The study itself. Raises ConfigError, naming the entry, for settings that cannot be."""
         settings = dict(self.settings)
@@ -87,7 +70,7 @@ class Entry:
 def load_queue(path: str | Path) -> list[Entry]:
     """The studies of a TOML file, in order: tables `[[study]]` with a name, perhaps a preset, the
     arguments of `Study` and, without a table of their own, those of its `Recipe`; and `needs`,
-    `why` and `evidence`.
+    `why` and `tables`.
 
     Environment variables in `dataset` stand for their values. Raises ConfigError for a file that
     cannot be read, a key that is not known, or a name that is missing or there twice.
@@ -131,10 +114,10 @@ def _entry(number: int, entry: Mapping[str, Any]) -> Entry:
         raise ConfigError(f"study {name!r} of the queue needs {needs!r}, which must be "
                           "\"gpu\" or be left out.")
     settings = {key: value for key, value in entry.items() if key not in OWN}
-    evidence = entry.get("evidence")
-    if evidence is not None and not (isinstance(evidence, list)
-                                     and all(isinstance(kind, str) for kind in evidence)):
-        raise ConfigError(f"study {name!r} of the queue: evidence must be a list of names, not "
-                          f"{evidence!r}.")
+    tables = entry.get("tables")
+    if tables is not None and not (isinstance(tables, list)
+                                     and all(isinstance(kind, str) for kind in tables)):
+        raise ConfigError(f"study {name!r} of the queue: tables must be a list of names, not "
+                          f"{tables!r}.")
     return Entry(name, settings, needs, str(entry.get("why", "")),
-                 None if evidence is None else tuple(evidence))
+                 None if tables is None else tuple(tables))

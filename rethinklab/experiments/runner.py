@@ -1,4 +1,4 @@
-"""`run(study)`: do what is missing of a study and give its results."""
+"""`run(study)`: do what is missing of a study. `rl.run` gives its results."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from rethinklab.experiments.engines.choose import check_engine, make_executor
 from rethinklab.experiments.engines.drive import run_stages
 from rethinklab.experiments.engines.local import check_workers
 from rethinklab.experiments.progress import Display, longest_first, remember
-from rethinklab.experiments.results import Results, collect
 from rethinklab.experiments.store import Store
 from rethinklab.experiments.study import Study
 from rethinklab.experiments.time_limit import Countdown
@@ -26,7 +25,8 @@ from rethinklab.trainers.loop import pick_device
 def run(study: Study, store: str | Path | Store = "runs", *, workers: int | None = None,
         threads: int = 1, device: str = "auto", progress: bool = True, engine: str = "local",
         time_limit: float | str | Countdown | None = None, events: str | Path | None = None,
-        gpus_per_trial: float | None = None, slurm: Mapping[str, Any] | None = None) -> Results:
+        gpus_per_trial: float | None = None, slurm: Mapping[str, Any] | None = None
+        ) -> tuple[Study, Store, list[str]]:
     """Run the trials of a study that are not stored yet; the results of all of them.
 
     store: the folder of the results. workers: how many trials at once; by default one for each
@@ -77,7 +77,7 @@ def run(study: Study, store: str | Path | Store = "runs", *, workers: int | None
         finally:
             display.close()
         check_done(display, stages, missing, place, ran_out)
-    return collect(study, place, addresses.values())
+    return study, place, list(addresses.values())
 
 
 def check_done(display: Display, stages: Sequence[Stage], missing: Sequence[Stage], store: Store,

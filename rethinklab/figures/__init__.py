@@ -31,13 +31,13 @@ from rethinklab.figures.schedules import schedules
 from rethinklab.figures.scores import scores
 from rethinklab.figures.sensitivity import sensitivity
 from rethinklab.figures.stage_ratios import stage_ratios
-from rethinklab.figures.style import VENUES, PaperFigure
+from rethinklab.figures.style import VENUES, PaperFigure, paper_style
 from rethinklab.figures.targets import targets
 from rethinklab.figures.widths import widths
 
 __all__ = ["FIGURES", "VENUES", "FigureKind", "PaperFigure", "accuracy_budget", "accuracy_ratio",
            "barrier", "differences", "efficiency", "export", "families", "find_figure", "kept",
            "kernels", "latency", "layer_costs", "layer_errors", "layer_widths", "learning_curves",
-           "lottery", "movement", "overlap", "pipeline", "recovery", "regimes", "samples",
-           "scale_paths", "scales", "schedules", "scores", "sensitivity", "stage_ratios",
+           "lottery", "movement", "overlap", "paper_style", "pipeline", "recovery", "regimes",
+           "samples", "scale_paths", "scales", "schedules", "scores", "sensitivity", "stage_ratios",
            "targets", "weight_layers", "weights", "widths"]

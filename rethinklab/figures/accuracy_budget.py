@@ -6,37 +6,33 @@ import math
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from rethinklab.errors import ConfigError
-from rethinklab.evidence.comparisons import budget_table
-from rethinklab.experiments.results import Results
+from rethinklab.figures import style
 from rethinklab.figures.given import expect, told
 from rethinklab.figures.lines import legend_above, regime_lines, with_means
-from rethinklab.figures.style import (
-    TEXT_WIDTH,
-    PaperFigure,
-    finish,
-    light_grid,
-    paper_figure,
-    paper_style,
-)
+from rethinklab.figures.style import TEXT_WIDTH, OnAxes, PaperFigure, Width
+from rethinklab.results import Results
+from rethinklab.results.comparisons import budget_table
 from rethinklab.trainers.regimes import UNPRUNED, find_regime, regime_title
 
 COLUMNS = ("regime", "seed", "test_accuracy", "macs_spent", "macs_own")
-REMEDY = "`evidence.comparisons.budget_table` makes it from the results of a study"
+REMEDY = "`results.comparisons.budget_table` makes it from the results of a study"
 
 
-def accuracy_budget(given: Results | pd.DataFrame, width: float = TEXT_WIDTH,
-                    height: float = 2.6) -> PaperFigure:
+def accuracy_budget(given: Results | pd.DataFrame, width: Width = TEXT_WIDTH, height: float = 2.6,
+                    *, ax: OnAxes = None, note: bool = True) -> PaperFigure:
     """Test accuracy (%) against the multiply-adds of all training that a regime rests on, on a
     logarithmic axis: seeds as dots, and their mean with its standard deviation.
 
     Regimes with new weights have a second, pale mark at the cost of their own training: all that
     they cost where the architecture is known beforehand. given: the results of a study, or the
-    frame that `evidence.comparisons.budget_table` makes of them. Raises ConfigError where a
+    frame that `results.comparisons.budget_table` makes of them. Raises ConfigError where a
     column is missing, there are no rows, or no cost is known.
     """
+    width = style.inches(width, ax)
     frame = budget_table(given) if isinstance(given, Results) else given
     expect(frame, COLUMNS, REMEDY)
     numbers = frame[["regime", "seed", "macs_spent", "macs_own"]].copy()
@@ -46,8 +42,8 @@ def accuracy_budget(given: Results | pd.DataFrame, width: float = TEXT_WIDTH,
         raise ConfigError("what these trials cost is not known: their table has neither a ledger "
                           "nor the unpruned network beside epochs, images and MACs; run the study "
                           "again in a new store.")
-    with paper_style():
-        figure = paper_figure(width, height)
+    with style.paper_style():
+        figure = style.paper_figure(width, height, ax, note)
         axes = figure.add_subplot()
         for regime, look in regime_lines(numbers["regime"]).items():
             look.pop("linestyle")
@@ -66,13 +62,13 @@ def accuracy_budget(given: Results | pd.DataFrame, width: float = TEXT_WIDTH,
             axes.errorbar([place], [mean], yerr=None if math.isnan(spread) else [spread],
                           linestyle="", capsize=3, elinewidth=0.8, markerfacecoloralt="white",
                           label=regime_title(regime), zorder=3, **look)
-        _log_axis(figure, width)
+        _log_axis(axes, width)
         axes.set_xlabel("Multiply-adds of all training")
         axes.set_ylabel("Test accuracy (%)")
-        light_grid(axes, "both")
+        style.light_grid(axes, "both")
         legend_above(figure, axes)
         pale = any(map(_new, numbers["regime"].unique()))
-        return finish(figure, numbers, caption(numbers), str(frame.attrs.get("label", "")),
+        return style.finish(figure, numbers, caption(numbers), frame,
                       "Dots: seeds. Large marks: mean ± sd, with all training that the network "
                       "rests on." + " Pale: the training from scratch alone." * pale)
 
@@ -81,9 +77,8 @@ def _new(regime: str) -> bool:
     return regime != UNPRUNED and find_regime(regime).start == "new"
 
 
-def _log_axis(figure: PaperFigure, width: float) -> None:
+def _log_axis(axes: Axes, width: float) -> None:
     """At least a decade, with ticks at 1, 2 and 5 where there is room for them."""
-    (axes,) = figure.axes
     axes.set_xscale("log")
     low, high = axes.get_xlim()
     widen = max(0.0, (1 - math.log10(high / low)) / 2)

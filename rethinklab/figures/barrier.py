@@ -6,39 +6,36 @@ import pandas as pd
 
 from rethinklab.analysis.connectivity import barrier as height_of
 from rethinklab.errors import ConfigError
-from rethinklab.figures.given import expect, told
+from rethinklab.figures import style
+from rethinklab.figures.given import expect, table_of, told
 from rethinklab.figures.lines import legend_above
-from rethinklab.figures.style import (
-    TEXT_WIDTH,
-    PaperFigure,
-    finish,
-    light_grid,
-    paper_figure,
-    paper_style,
-    series_look,
-)
+from rethinklab.figures.style import TEXT_WIDTH, OnFigure, PaperFigure, Width
+from rethinklab.results import Results
 
 COLUMNS = ("pair", "seed", "alpha", "loss", "error")
 REMEDY = "`rethinklab record STUDY` makes it from the networks of a stored study"
 PANELS = {"error": "Test error (%)", "loss": "Test loss"}
 
 
-def barrier(frame: pd.DataFrame, width: float = TEXT_WIDTH, height: float = 2.5) -> PaperFigure:
+def barrier(frame: pd.DataFrame | Results, width: Width = TEXT_WIDTH, height: float = 2.5, *,
+            fig: OnFigure = None, note: bool = True) -> PaperFigure:
     """Test error (%) and loss (cross-entropy) along the straight line between the weights of two
     networks: the mean over seeds of each pair, and thin lines for single seeds.
 
     frame: columns pair, seed, alpha (0 the first network, 1 the second), loss and error (a
-    fraction), as `evidence.runs.gather_barrier` makes it. Raises ConfigError where a column is
+    fraction), as `Results.table("barrier")` makes it. Raises ConfigError where a column is
     missing, there are no rows, or a line lacks an end. Source: Frankle et al. (ICML 2020).
     """
+    width = style.inches(width, fig)
+    frame = table_of(frame, "barrier")
     expect(frame, COLUMNS, REMEDY)
     numbers = barrier_table(frame)
-    with paper_style():
-        figure = paper_figure(width, height)
+    with style.paper_style():
+        figure = style.paper_figure(width, height, fig, note)
         panels = figure.subplots(1, len(PANELS))
         for axes, (value, title) in zip(panels, PANELS.items(), strict=True):
             for place, (pair, own) in enumerate(numbers.groupby("pair", sort=False)):
-                look = series_look(place)
+                look = style.series_look(place)
                 for _, line in own.groupby("seed"):
                     axes.plot(line["alpha"], line[value], linewidth=0.5, alpha=0.45,
                               color=look["color"], linestyle=look["linestyle"])
@@ -48,9 +45,9 @@ def barrier(frame: pd.DataFrame, width: float = TEXT_WIDTH, height: float = 2.5)
             axes.set_ylabel(title)
             axes.set_xlabel(r"Place $\alpha$ on the line")
             axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
-            light_grid(axes)
+            style.light_grid(axes)
         legend_above(figure, panels[0])
-        return finish(figure, numbers, caption(numbers), str(frame.attrs.get("label", "")),
+        return style.finish(figure, numbers, caption(numbers), frame,
                       "α = 0: the first network, 1: the second. Thick: mean over seeds; thin: "
                       "seeds.")
 

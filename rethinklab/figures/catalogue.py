@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
 
-from rethinklab.errors import unknown_name
-from rethinklab.evidence.comparisons import lottery_tables, ratio_tables
-from rethinklab.evidence.efficiency import efficiency_tables
-from rethinklab.evidence.groups import first, grouped, joint_label, of_studies
-from rethinklab.experiments.results import Results
+from rethinklab.errors import RethinkError, unknown_name
 from rethinklab.figures.accuracy_budget import accuracy_budget
 from rethinklab.figures.accuracy_ratio import accuracy_ratio
 from rethinklab.figures.barrier import barrier
@@ -30,41 +26,64 @@ from rethinklab.figures.pipeline import pipeline
 from rethinklab.figures.regimes import regimes
 from rethinklab.figures.scales import scales
 from rethinklab.figures.sensitivity import sensitivity
-from rethinklab.figures.sources import Found, Source
 from rethinklab.figures.stage_ratios import stage_ratios
 from rethinklab.figures.style import PaperFigure
 from rethinklab.figures.targets import targets
+from rethinklab.results import TABLES, Results
+from rethinklab.results.comparisons import lottery_tables, ratio_tables
+from rethinklab.results.efficiency import efficiency_tables
+from rethinklab.results.groups import grouped, joint_label, of_studies
+from rethinklab.results.stored import StoredStudy
 from rethinklab.trainers.regimes import UNPRUNED
 
-Collect = Callable[[Source], Found]
+Studies = Mapping[str, Results]
 PREDEFINED = ("l1", "thinet", "regression", "soft-filter")
 AUTOMATIC = ("slimming", "sss")
 TRAINED_SOMEHOW = ("method", "options", "lr", "precision", "train_images", "test_images", "params",
                    "macs", "epochs")  # of the large network, and by which method it is pruned
 
 
+@dataclass
+class Found:
+    """What there is to draw from. inputs: by name. missing: what there is not, in sentences with
+    the remedy."""
+
+    inputs: dict[str, Any] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
+
+
+Collect = Callable[[Studies], Found]
+
+
 @dataclass(frozen=True)
 class FigureKind:
-    """draw: from what `collect` finds, and a width in inches, to a figure. collect: the inputs
-    that a source holds, by name. meaning: what it shows. paper: where the paper has it, if it
-    does. needs: what must have been run, in words."""
+    """draw: from one of the inputs that `collect` finds, and a width in inches, to a figure. given:
+    the kind of table that it is drawn from, study by study, or what makes its inputs of all
+    studies. meaning: what it shows. needs: what must have been run, in words. paper: where the
+    paper has it, if it does."""
 
     draw: Callable[..., PaperFigure]
-    collect: Collect
+    given: Collect | str
     meaning: str
     needs: str
     paper: str = ""
 
+    def collect(self, studies: Studies, cheap: bool = False) -> Found:
+        """What the studies give to draw from, by name. cheap: leave out what would have to be
+        computed from networks, for a quick look."""
+        return (each_table(self.given, studies, cheap) if isinstance(self.given, str) else
+                self.given(studies))
 
-def no_numbers(source: Source) -> Found:
+
+def no_numbers(studies: Studies) -> Found:
     """For a schematic."""
     return Found({"": None})
 
 
-def each_study(source: Source) -> Found:
+def each_study(studies: Studies) -> Found:
     """The results of each study that trains what is left in more than one way."""
     found = Found()
-    for name, results in source.studies().items():
+    for name, results in studies.items():
         if len(set(results.regimes) - {UNPRUNED}) > 1:
             found.inputs[name] = results
         else:
@@ -73,57 +92,66 @@ def each_study(source: Source) -> Found:
     return found
 
 
-def each_table(kind: str) -> Collect:
-    """The table of evidence of each study."""
-    return lambda source: source.tables(kind)
+def each_table(kind: str, studies: Studies, cheap: bool = False) -> Found:
+    """The table of that kind of each study."""
+    found = Found()
+    for name, results in studies.items():
+        if cheap and TABLES[kind].computed and isinstance(results.source, StoredStudy):
+            found.missing.append(f"{name}: computed from its networks when it is drawn.")
+            continue
+        try:
+            found.inputs[name] = results.table(kind)
+        except RethinkError as reason:  # Missing, or the images are gone, say
+            found.missing.append(f"{name}: {reason}")
+    return found
 
 
 def across(group: Callable[[Sequence[Results]], Mapping[str, pd.DataFrame]]) -> Collect:
     """A table for each group of studies that belong together."""
-    return lambda source: Found(dict(group(list(source.studies().values()))))
+    return lambda studies: Found(dict(group(list(studies.values()))))
 
 
-def both_kinds_of_target(source: Source) -> Found:
+def both_kinds_of_target(studies: Studies) -> Found:
     """For each network: what stays of its layers by predefined and by automatic targets. How it
     was trained, and by which method, may differ: the architectures are what is compared."""
     made = Found()
-    for name, group in _groups(source, TRAINED_SOMEHOW).items():
-        marked = {study: table.assign(kind="predefined" if method in PREDEFINED else "automatic")
-                  for study, (method, table) in group.items()
-                  if method in (*PREDEFINED, *AUTOMATIC) and (table["unit"] == "channels").all()}
+    for name, group in _groups(studies, TRAINED_SOMEHOW).items():
+        marked = {}
+        for results, table in group:
+            method = results.settings.get("method")
+            if method in (*PREDEFINED, *AUTOMATIC) and (table["unit"] == "channels").all():
+                kind = "predefined" if method in PREDEFINED else "automatic"
+                marked[results] = table.assign(kind=kind)
         if len({table["kind"].iloc[0] for table in marked.values()}) == 2:
-            made.inputs[name] = _together(source, marked)
+            made.inputs[name] = together(marked)
     return made
 
 
-def stages_of_a_network(source: Source) -> Found:
+def stages_of_a_network(studies: Studies) -> Found:
     """For each method, network and data: what stays of the stages, at every target."""
-    return Found({name: _together(source, {study: table for study, (_, table) in group.items()})
-                  for name, group in _groups(source, ()).items()})
+    return Found({name: together(dict(group)) for name, group in _groups(studies, ()).items()})
 
 
-def _groups(source: Source, free: Sequence[str]) -> dict[str, dict[str, tuple[str, pd.DataFrame]]]:
-    """{group: {study: (method, table of widths)}} of the studies that agree in all but their
-    target and `free`."""
-    tables = source.tables("widths").inputs
-    studies = {name: results for name, results in source.studies().items() if name in tables}
-    return {called: {name: (str(first(studies[name], "method")), tables[name]) for name in names}
-            for called, names in grouped(studies, free).items()}
+def _groups(studies: Studies, free: Sequence[str]) -> dict[str, list[tuple[Results, pd.DataFrame]]]:
+    """The studies with their tables of widths, by the name of the group that agrees in all but
+    their target and `free`."""
+    tables = each_table("widths", studies).inputs
+    return {called: [(studies[name], tables[name]) for name in names] for called, names in
+            grouped({name: studies[name] for name in tables}, free).items()}
 
 
-def _together(source: Source, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """The tables below one another, each study called by method and target. Of studies that are
-    called alike, which differ in how what is left was trained, the one with most seeds."""
-    studies = source.studies()
-    chosen: dict[str, str] = {}
-    for name in tables:
-        label = f"{first(studies[name], 'method')} {first(studies[name], 'target')}"
-        before = chosen.get(label)
-        if before is None or tables[before]["seed"].nunique() < tables[name]["seed"].nunique():
-            chosen[label] = name
-    whole = pd.concat([tables[name].assign(study=label) for label, name in chosen.items()],
+def together(tables: Mapping[Results, pd.DataFrame]) -> pd.DataFrame:
+    """The tables of studies below one another, each called by method and target. Of studies that
+    are called alike, which differ in how what is left was trained, the one with most seeds."""
+    chosen: dict[str, Results] = {}
+    for results, table in tables.items():
+        called = f"{results.settings.get('method', '')} {results.settings.get('target', '')}"
+        before = chosen.get(called)
+        if before is None or tables[before]["seed"].nunique() < table["seed"].nunique():
+            chosen[called] = results
+    whole = pd.concat([tables[results].assign(study=called) for called, results in chosen.items()],
                       ignore_index=True)
-    used = [studies[name] for name in chosen.values()]
+    used = list(chosen.values())
     return of_studies(whole, joint_label(used), used)
 
 
@@ -139,16 +167,16 @@ FIGURES: dict[str, FigureKind] = {
         "accuracy against parameters and MACs of found, uniform, guided and transferred designs",
         "a study by slimming or weight-level with scratch-e, and the same with --method uniform, "
         "guided or transferred", "Figures 3, 5 and 6"),
-    "kernels": FigureKind(kernels, each_table("kernels"),
+    "kernels": FigureKind(kernels, "kernels",
                           "how often each position of 3x3 kernels is kept, by stage",
                           "a study by weight-level", "Figure 4"),
     "lottery": FigureKind(lottery, across(lottery_tables),
                           "winning tickets against random initialisations",
                           "studies by lottery at several targets", "Figure 7"),
-    "weights": FigureKind(weights, each_table("weights"),
+    "weights": FigureKind(weights, "weights",
                           "histograms of the weights of unpruned, fine-tuned and scratch-trained "
                           "networks", ANY_STUDY, "Figure 8"),
-    "layer_widths": FigureKind(layer_widths, each_table("widths"),
+    "layer_widths": FigureKind(layer_widths, "widths",
                                "width of each layer before and after, over seeds",
                                "any study that prunes", "Table 7"),
     "stage_ratios": FigureKind(stage_ratios, stages_of_a_network, "what each stage keeps",
@@ -164,25 +192,25 @@ FIGURES: dict[str, FigureKind] = {
     "differences": FigureKind(differences, each_study,
                               "paired differences with intervals and the band of equivalence",
                               "a study with inherited and with new weights"),
-    "learning_curves": FigureKind(learning_curves, each_table("histories"),
+    "learning_curves": FigureKind(learning_curves, "histories",
                                   "accuracy and loss by epoch", ANY_STUDY),
-    "weight_layers": FigureKind(weight_layers, each_table("weights"),
+    "weight_layers": FigureKind(weight_layers, "weights",
                                 "histograms of the weights layer by layer", ANY_STUDY),
-    "scales": FigureKind(scales, each_table("scales"),
+    "scales": FigureKind(scales, "scales",
                          "scales of batch normalisation before and after sparsity training",
                          "a study by slimming"),
-    "movement": FigureKind(movement, each_table("movement"),
+    "movement": FigureKind(movement, "movement",
                            "how far training moves weights and how many keep their sign",
                            ANY_STUDY),
-    "overlap": FigureKind(overlap, each_table("overlap"),
+    "overlap": FigureKind(overlap, "overlap",
                           "what two seeds keep in common, against chance",
                           "a study that prunes, over two seeds or more"),
-    "sensitivity": FigureKind(sensitivity, each_table("sensitivity"),
+    "sensitivity": FigureKind(sensitivity, "sensitivity",
                               "accuracy with one layer at a time pruned", ANY_STUDY),
-    "barrier": FigureKind(barrier, each_table("barrier"),
+    "barrier": FigureKind(barrier, "barrier",
                           "error along the line between two trained networks",
                           "a study with two regimes that train"),
-    "latency": FigureKind(latency, each_table("latency"), "MACs against measured latency",
+    "latency": FigureKind(latency, "latency", "MACs against measured latency",
                           ANY_STUDY),
 }
 
@@ -192,8 +220,3 @@ def find_figure(name: str) -> FigureKind:
     if name not in FIGURES:
         raise unknown_name("figure", name, FIGURES)
     return FIGURES[name]
-
-
-def draw(kind: FigureKind, given: Any, width: float) -> PaperFigure:
-    """The figure from one of its inputs."""
-    return kind.draw(given, width=width)

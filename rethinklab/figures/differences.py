@@ -9,16 +9,9 @@ import pandas as pd
 
 from rethinklab.analysis.statistics import PairedComparison
 from rethinklab.errors import ConfigError
-from rethinklab.experiments.results import Results
-from rethinklab.figures.style import (
-    TEXT_WIDTH,
-    PaperFigure,
-    finish,
-    light_grid,
-    paper_figure,
-    paper_style,
-    regime_look,
-)
+from rethinklab.figures import style
+from rethinklab.figures.style import TEXT_WIDTH, OnAxes, PaperFigure, Width
+from rethinklab.results import Results
 from rethinklab.trainers.regimes import regime_title
 
 if TYPE_CHECKING:
@@ -29,13 +22,15 @@ DROP = 0.17  # rows from the middle of one to its dots above and its mean below
 NARROW = 4.5  # inches; below, the names of a comparison take two lines
 
 
-def differences(results: Results, width: float = TEXT_WIDTH) -> PaperFigure:
+def differences(results: Results, width: Width = TEXT_WIDTH, *, ax: OnAxes = None,
+                note: bool = True) -> PaperFigure:
     """Each verdict of the study as a row: every seed's difference in test accuracy (percentage
     points) a dot, the mean with its t interval, the band of equivalence, and the verdict.
 
     Seeds without an accuracy are left out. Raises ConfigError where the study has nothing to
     compare.
     """
+    width = style.inches(width, ax)
     results = _complete(results)
     comparisons = results.verdicts() if len(results.frame) else []
     if not comparisons:
@@ -48,14 +43,14 @@ def differences(results: Results, width: float = TEXT_WIDTH) -> PaperFigure:
     narrow = width < NARROW
     margin, alpha, family = (getattr(comparisons[0], name) for name in
                              ("margin", "alpha", "family"))
-    with paper_style():
-        figure = paper_figure(width, FRAME + ROW * (len(comparisons) + 0.4))
+    with style.paper_style():
+        figure = style.paper_figure(width, FRAME + ROW * (len(comparisons) + 0.4), ax, note)
         axes = figure.add_subplot()
         axes.axvspan(-margin, margin, color="0.92", zorder=0, linewidth=0)
         axes.axvline(0, color="0.4", linewidth=0.8, zorder=1)
         regimes = {regime_title(regime): regime for regime in results.regimes}
         for row, c in enumerate(comparisons):
-            look = regime_look(regimes[c.a])
+            look = style.regime_look(regimes[c.a])
             own = numbers.loc[numbers["comparison"] == _name(c), "difference"]
             axes.scatter(own, [row - DROP] * len(own), s=9, color=look["color"], linewidths=0,
                          alpha=0.8, marker=look["marker"], zorder=3)
@@ -76,9 +71,9 @@ def differences(results: Results, width: float = TEXT_WIDTH) -> PaperFigure:
         axes.spines["left"].set_visible(False)
         axes.set_xlabel("Difference (points)" if narrow else
                         "Difference in test accuracy (percentage points)")
-        light_grid(axes, "x")
-        return finish(figure, numbers, caption(comparisons), results.label,
-                      _remark(comparisons, alpha, margin, family, cut))
+        style.light_grid(axes, "x")
+        return style.finish(figure, numbers, caption(comparisons), results.label,
+                            _remark(comparisons, alpha, margin, family, cut))
 
 
 def _limit(axes: Axes, numbers: pd.DataFrame, margin: float) -> bool:
@@ -128,8 +123,7 @@ def _complete(results: Results) -> Results:
     known = results.frame.dropna(subset=["test_accuracy"])
     if len(known) == len(results.frame):
         return results
-    return Results(known.assign(regime=known["regime"].astype(str)), results.margin,
-                   results.label, results.name, results.store)
+    return Results(known.astype({"regime": str}), results.margin, results.label, results.name)
 
 
 def _name(c: PairedComparison, gap: str = " ") -> str:

@@ -4,24 +4,20 @@ networks."""
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from rethinklab.errors import ConfigError
-from rethinklab.evidence.groups import MASKING
+from rethinklab.figures import style
+from rethinklab.figures.given import table_over
 from rethinklab.figures.layer_widths import short_count
 from rethinklab.figures.lines import spread_remark
-from rethinklab.figures.style import (
-    DESIGNS,
-    TEXT_WIDTH,
-    PaperFigure,
-    design_look,
-    finish,
-    light_grid,
-    paper_figure,
-    paper_style,
-)
+from rethinklab.figures.style import TEXT_WIDTH, OnFigure, PaperFigure, Width
+from rethinklab.results import Results
+from rethinklab.results.efficiency import efficiency_tables
+from rethinklab.results.groups import MASKING
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,22 +26,25 @@ COLUMNS = ("design", "of", "target", "seed", "params", "macs", "accuracy")
 TICK_INCHES = 0.42  # that the label of a tick needs
 
 
-def efficiency(frame: pd.DataFrame, width: float = TEXT_WIDTH) -> PaperFigure:
+def efficiency(frame: pd.DataFrame | Sequence[Results], width: Width = TEXT_WIDTH, *,
+               fig: OnFigure = None, note: bool = True) -> PaperFigure:
     """Test accuracy (%) of networks trained from scratch against their parameters and their
     multiply-adds: a line for the architectures that pruning found and for the uniform, guided and
     transferred designs each, mean and standard deviation over seeds, and every seed as a dot.
 
-    frame: as `rethinklab.evidence.efficiency.efficiency_tables` makes it. Raises ConfigError where
+    frame: as `rethinklab.results.efficiency.efficiency_tables` makes it. Raises ConfigError where
     a column or every accuracy is missing, or a design is another.
     Source of the form: Liu et al. (ICLR 2019), Figures 3, 5 and 6.
     """
+    width = style.inches(width, fig)
+    frame = table_over(frame, efficiency_tables)
     missing = [name for name in COLUMNS if name not in frame]
     if missing:
         raise ConfigError(f"a table of designs has the columns {', '.join(COLUMNS)}; this one "
                           f"lacks {', '.join(missing)}.")
-    other = sorted(set(frame["design"]) - set(DESIGNS))
+    other = sorted(set(frame["design"]) - set(style.DESIGNS))
     if other:
-        raise ConfigError(f"design {other[0]!r} must be one of {', '.join(DESIGNS)}.")
+        raise ConfigError(f"design {other[0]!r} must be one of {', '.join(style.DESIGNS)}.")
     if not frame["accuracy"].notna().any():
         raise ConfigError("the table of designs has no row with an accuracy; run the studies with "
                           "the regime scratch-e.")
@@ -54,11 +53,11 @@ def efficiency(frame: pd.DataFrame, width: float = TEXT_WIDTH) -> PaperFigure:
     numbers = design_table(given)
     series = list(dict.fromkeys(zip(numbers["design"], numbers["settings"], strict=True)))
     sparse = set(given["of"]) & set(MASKING)
-    with paper_style():
+    with style.paper_style():
         names = {pair: title(*pair, series, numbers) for pair in series}
         columns = max(1, int(width / (0.45 + 0.065 * max(map(len, names.values())))))
         rows = math.ceil(len(names) / columns)
-        figure = paper_figure(width, 2.1 + 0.17 * rows)
+        figure = style.paper_figure(width, 2.1 + 0.17 * rows, fig, note)
         grid = figure.subplots(1, 2, sharey=True)
         sides = {"params": "Parameters not zero" if sparse else "Parameters", "macs": "MACs"}
         for axes, (column, name) in zip(grid, sides.items(), strict=True):
@@ -72,14 +71,14 @@ def efficiency(frame: pd.DataFrame, width: float = TEXT_WIDTH) -> PaperFigure:
                               elinewidth=0.8, label=names[design, settings], **look)
             ticks_of_counts(axes, given[column], (width - 0.7) / 2)
             axes.set_xlabel(name)
-            light_grid(axes, "both")
+            style.light_grid(axes, "both")
         grid[0].set_ylabel("Test accuracy (%)")
         handles, labels = grid[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper center", handlelength=2.6,
                       ncols=math.ceil(len(names) / rows))
-        return finish(figure, numbers, caption(numbers), str(frame.attrs.get("label", "")),
-                      "Trained from scratch for as many epochs as the large network. " +
-                      spread_remark(numbers["sd"]))
+        return style.finish(figure, numbers, caption(numbers), frame,
+                            "Trained from scratch for as many epochs as the large network. " +
+                            spread_remark(numbers["sd"]))
 
 
 def design_table(given: pd.DataFrame) -> pd.DataFrame:
@@ -90,7 +89,7 @@ def design_table(given: pd.DataFrame) -> pd.DataFrame:
     table = pd.DataFrame({"n": groups["accuracy"].count(), "params": groups["params"].mean(),
                           "macs": groups["macs"].mean(), "accuracy": groups["accuracy"].mean(),
                           "sd": groups["accuracy"].std()}).reset_index()
-    table["order"] = table["design"].map(list(DESIGNS).index)
+    table["order"] = table["design"].map(list(style.DESIGNS).index)
     return table.sort_values(["order", "settings", "params"]).drop(columns="order").reset_index(
         drop=True)
 
@@ -98,7 +97,7 @@ def design_table(given: pd.DataFrame) -> pd.DataFrame:
 def series_style(design: str, settings: str, series: list[tuple[str, str]]) -> dict[str, Any]:
     """The look of the design, open marks for the first of its settings and full ones after."""
     first = next(own for name, own in series if name == design)
-    look = design_look(design)
+    look = style.design_look(design)
     return {**look, "markerfacecolor": "white" if settings == first else look["color"]}
 
 
@@ -112,8 +111,8 @@ def title(design: str, settings: str, series: list[tuple[str, str]],
     return design.capitalize() + (f", {settings}" if several and settings else "")
 
 
-def ticks_of_counts(axes: Axes, values: pd.Series, inches: float) -> None:
-    """A logarithmic x axis over counts, with as many labelled ticks as fit in `inches`."""
+def ticks_of_counts(axes: Axes, values: pd.Series, room: float) -> None:
+    """A logarithmic x axis over counts, with as many labelled ticks as fit in `room` inches."""
     from matplotlib.ticker import MaxNLocator, NullLocator
 
     low, high = float(values.min()), float(values.max())
@@ -121,7 +120,7 @@ def ticks_of_counts(axes: Axes, values: pd.Series, inches: float) -> None:
     low, high = low / pad, high * pad
     axes.set_xscale("log")
     axes.set_xlim(low, high)
-    most = max(2, int(inches / TICK_INCHES))
+    most = max(2, int(room / TICK_INCHES))
     for steps in ((1, 2, 5), (1, 3), (1,)):
         ticks = [step * 10.0**power for power in range(math.floor(math.log10(low)),
                                                        math.ceil(math.log10(high)))

@@ -15,7 +15,7 @@ import torch
 import rethinklab
 from rethinklab.commit import code_commit
 from rethinklab.errors import ConfigError, RethinkError
-from rethinklab.figures.style import VENUES, PaperFigure, paper_style
+from rethinklab.figures.style import PaperFigure, paper_style
 
 # What would differ between two runs of the same command is left out of the files.
 METADATA: dict[str, dict[str, Any]] = {
@@ -24,7 +24,6 @@ METADATA: dict[str, dict[str, Any]] = {
     "svg": {"Date": None, "Creator": "rethinklab"},
     "pgf": {},
 }
-NARROWEST, WIDEST = 2.0, 20.0  # inches
 
 
 def export(figure: PaperFigure, name: str, out: str | Path = "figures",
@@ -72,20 +71,6 @@ def check_formats(formats: Sequence[str]) -> None:
     if "pgf" in formats and shutil.which(system) is None:
         raise ConfigError(f"figure format pgf needs TeX to measure its text, and {system} is not "
                           "installed; install TeX, or choose pdf, which needs none.")
-
-
-def parse_width(text: str) -> float:
-    """Inches from the name of a venue or a number. Raises ConfigError for anything else."""
-    if text.lower() in VENUES:
-        return VENUES[text.lower()]
-    try:
-        width = float(text)
-    except ValueError:
-        width = 0.0
-    if not NARROWEST <= width <= WIDEST:
-        raise ConfigError(f"width {text!r} must be one of {', '.join(VENUES)}, or a number of "
-                          f"inches from {NARROWEST:g} to {WIDEST:g}.")
-    return width
 
 
 def versions() -> dict[str, Any]:

@@ -10,19 +10,12 @@ import pandas as pd
 
 from rethinklab.analysis.statistics import compare_family
 from rethinklab.errors import ConfigError
-from rethinklab.evidence.groups import joint_label, of_studies
-from rethinklab.experiments.results import Results, paired
+from rethinklab.figures import style
 from rethinklab.figures.given import expect
 from rethinklab.figures.lines import legend_above
-from rethinklab.figures.style import (
-    TEXT_WIDTH,
-    PaperFigure,
-    finish,
-    light_grid,
-    paper_figure,
-    paper_style,
-    regime_look,
-)
+from rethinklab.figures.style import TEXT_WIDTH, OnAxes, PaperFigure, Width
+from rethinklab.results.groups import joint_label, of_studies
+from rethinklab.results.results import Results, paired
 from rethinklab.trainers.regimes import UNPRUNED, find_regime, regime_title
 
 if TYPE_CHECKING:
@@ -38,7 +31,8 @@ REACH = 0.64  # of a row, that its marks take up
 EDGE = 0.04  # of the span of dots and band, left free at either side
 
 
-def families(frame: pd.DataFrame, width: float = TEXT_WIDTH) -> PaperFigure:
+def families(frame: pd.DataFrame, width: Width = TEXT_WIDTH, *, ax: OnAxes = None,
+             note: bool = True) -> PaperFigure:
     """Paired differences in test accuracy (percentage points) of a family of comparisons: a row a
     method or a recipe, a mark a regime with new weights with its t interval, seeds as small dots,
     the band of equivalence, and filled marks where the verdict over the whole family is decided.
@@ -46,14 +40,15 @@ def families(frame: pd.DataFrame, width: float = TEXT_WIDTH) -> PaperFigure:
     frame: as `method_family` or `recipe_family` makes it. Raises ConfigError where a column is
     missing or there are no rows.
     """
+    width = style.inches(width, ax)
     expect(frame, COLUMNS, REMEDY)
     numbers = frame[list(COLUMNS)].reset_index(drop=True)
     names = list(dict.fromkeys(numbers["row"]))
     regimes = list(dict.fromkeys(numbers["regime"]))
     margin = float(numbers["margin"].max())
     tall = ROW * max(1.0, len(regimes) / 2)
-    with paper_style():
-        figure = paper_figure(width, FRAME + tall * (len(names) + 0.4))
+    with style.paper_style():
+        figure = style.paper_figure(width, FRAME + tall * (len(names) + 0.4), ax, note)
         axes = figure.add_subplot()
         axes.axvspan(-margin, margin, color="0.92", zorder=0, linewidth=0)
         axes.axvline(0, color="0.4", linewidth=0.8, zorder=1)
@@ -66,10 +61,10 @@ def families(frame: pd.DataFrame, width: float = TEXT_WIDTH) -> PaperFigure:
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
         axes.set_xlabel(f"Test accuracy minus {_other(numbers)} (points)")
-        light_grid(axes, "x")
+        style.light_grid(axes, "x")
         legend_above(figure, axes)
-        return finish(figure, numbers, caption(numbers), str(frame.attrs.get("label", "")),
-                      _remark(numbers, margin, cut))
+        return style.finish(figure, numbers, caption(numbers), frame,
+                            _remark(numbers, margin, cut))
 
 
 def method_family(studies: Mapping[str, Results], against: str = "finetune",
@@ -154,7 +149,7 @@ def caption(numbers: pd.DataFrame) -> str:
 def _marks(axes: Axes, numbers: pd.DataFrame, regime: str, names: list[str],
            shift: float) -> None:
     """The marks of one regime, named once for the legend."""
-    look: dict[str, Any] = regime_look(regime)
+    look: dict[str, Any] = style.regime_look(regime)
     axes.plot([], [], linestyle="", label=regime_title(regime), **look)
     for name, own in numbers.groupby("row", sort=False):
         row, c = names.index(str(name)) + shift, own.iloc[0]

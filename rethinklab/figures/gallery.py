@@ -1,4 +1,4 @@
-"""All figures and tables that a source allows, written to a folder, and what is missing."""
+"""All figures and tables that studies allow, written to a folder, and what is missing."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from rethinklab.errors import RethinkError, unknown_name
-from rethinklab.figures.catalogue import FIGURES, draw
+from rethinklab.figures.catalogue import FIGURES, Studies
 from rethinklab.figures.export import check_formats, export
-from rethinklab.figures.paper_tables import TABLES, export_table, paper_table_of
-from rethinklab.figures.sources import Source
 from rethinklab.figures.style import TEXT_WIDTH
+from rethinklab.results.paper_tables import TABLES, export_table
 
 
 @dataclass(frozen=True)
@@ -37,10 +36,10 @@ def check_names(names: Sequence[str]) -> None:
             raise unknown_name("figure or table", name, [*FIGURES, *TABLES])
 
 
-def make(source: Source, names: Sequence[str] = (), out: str | Path = "figures",
+def make(studies: Studies, names: Sequence[str] = (), out: str | Path = "figures",
          formats: Sequence[str] = ("pdf", "png"), width: float = TEXT_WIDTH) -> Iterator[Drawn]:
     """Draw the figures and tables called `names` (all where there is none) from everything that
-    the source holds for them, one after the other. What cannot be drawn is given with its reason.
+    the studies hold for them, one after the other. What cannot be drawn is given with its reason.
 
     Raises ConfigError for an unknown name or format.
     """
@@ -48,24 +47,23 @@ def make(source: Source, names: Sequence[str] = (), out: str | Path = "figures",
     check_formats(formats)
     for name in names or [*FIGURES, *TABLES]:
         if name in TABLES:
-            table = paper_table_of(name, source.studies().values())
-            yield Drawn(name, "", tuple(export_table(table, name, out)))
+            yield Drawn(name, "", tuple(export_table(name, studies.values(), out)))
         else:
-            yield from _drawn(source, name, out, formats, width)
+            yield from _drawn(studies, name, out, formats, width)
 
 
-def _drawn(source: Source, kind: str, out: str | Path, formats: Sequence[str],
+def _drawn(studies: Studies, kind: str, out: str | Path, formats: Sequence[str],
            width: float) -> Iterator[Drawn]:
     figure_kind = FIGURES[kind]
-    found = figure_kind.collect(source)
+    found = figure_kind.collect(studies)
     for name, given in found.inputs.items():
         try:
-            figure = draw(figure_kind, given, width)
+            figure = figure_kind.draw(given, width=width)
         except RethinkError as error:
             yield Drawn(kind, name, reason=str(error))
             continue
         origin = {"figure": kind, "paper": figure_kind.paper,
-                  "results": _used(source, name, given)}
+                  "results": _used(studies, name, given)}
         yield Drawn(kind, name, tuple(export(figure, stem(kind, name), out, formats, origin)))
     for sentence in found.missing:
         name, _, reason = sentence.partition(": ")
@@ -74,20 +72,22 @@ def _drawn(source: Source, kind: str, out: str | Path, formats: Sequence[str],
         yield Drawn(kind, "", reason=f"it needs {figure_kind.needs}.")
 
 
-def _used(source: Source, name: str, given: Any) -> list[str]:
+def _used(studies: Studies, name: str, given: Any) -> list[str]:
     """What the results are that a figure was drawn from: of the study that it is called by, or of
     those that its table was made from."""
     made_from = getattr(given, "attrs", {}).get("studies", ())
-    names = [key for key, results in source.studies().items()
+    names = [key for key, results in studies.items()
              if key == name or results.name in made_from]
-    return [line for key in names for line in source.origin(key)]
+    return [line for key in names for line in studies[key].origin()]
 
 
-def overview(source: Source) -> list[tuple[str, str, list[str], list[str]]]:
-    """(figure, meaning, names that can be drawn, what is missing) for each kind of figure."""
+def overview(studies: Studies, cheap: bool = False
+             ) -> list[tuple[str, str, list[str], list[str]]]:
+    """(figure, meaning, names that can be drawn, what is missing) for each kind of figure.
+    cheap: compute nothing from networks."""
     rows = []
     for name, kind in FIGURES.items():
-        found = kind.collect(source)
+        found = kind.collect(studies, cheap)
         lacking = list(found.missing)
         if not found.inputs and not lacking:
             lacking = [f"it needs {kind.needs}."]

@@ -3,11 +3,32 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
 
 from rethinklab.errors import ConfigError
+from rethinklab.results import Results
+
+
+def table_of(given: pd.DataFrame | Results, kind: str) -> pd.DataFrame:
+    """The table that a figure is drawn from: as it is given, or that of a study's results. Raises
+    Missing where they give none."""
+    return given.table(kind) if isinstance(given, Results) else given
+
+
+def table_over(given: pd.DataFrame | Sequence[Results],
+               group: Callable[[Sequence[Results]], Mapping[str, pd.DataFrame]]) -> pd.DataFrame:
+    """The table that a figure is drawn from: as it is given, or the one that `group` makes of
+    several studies. Raises ConfigError where they do not belong together."""
+    if isinstance(given, pd.DataFrame):
+        return given
+    tables = group(given)
+    if len(tables) != 1:
+        raise ConfigError(f"these {len(given)} studies make {len(tables)} tables "
+                          f"({', '.join(tables) or 'none'}), where one is drawn; leave out the "
+                          "studies that differ in more than this figure shows.")
+    return next(iter(tables.values()))
 
 
 def expect(frame: pd.DataFrame, columns: Sequence[str], remedy: str) -> None:

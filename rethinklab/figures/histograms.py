@@ -12,17 +12,11 @@ import pandas as pd
 from rethinklab.analysis.thin import thin
 from rethinklab.analysis.weights import ALL
 from rethinklab.errors import ConfigError
-from rethinklab.figures.given import expect, told
+from rethinklab.figures import style
+from rethinklab.figures.given import expect, table_of, told
 from rethinklab.figures.lines import legend_above, regime_lines
-from rethinklab.figures.style import (
-    SERIES_LINES,
-    TEXT_WIDTH,
-    PaperFigure,
-    finish,
-    light_grid,
-    paper_figure,
-    paper_style,
-)
+from rethinklab.figures.style import TEXT_WIDTH, OnFigure, PaperFigure, Width
+from rethinklab.results import Results
 from rethinklab.trainers.regimes import regime_title
 
 if TYPE_CHECKING:
@@ -38,26 +32,29 @@ PANEL = 1.05  # inches that a panel takes at least
 NEAR = 0.1  # of the axis: what captions call near zero
 
 
-def weights(frame: pd.DataFrame, width: float = TEXT_WIDTH) -> PaperFigure:
+def weights(frame: pd.DataFrame | Results, width: Width = TEXT_WIDTH, *, fig: OnFigure = None,
+            note: bool = True) -> PaperFigure:
     """Histograms of all convolution weights that live, a panel a network (unpruned, fine-tuned,
     from scratch), on common bins; a diamond marks weights that are exactly zero without a mask.
 
     frame: columns network (a regime), layer, place, lower, upper, share (a fraction) and perhaps
-    live, as `evidence.weights.gather_weights` makes it; the rows of layer "all" are drawn. The
+    live, as `Results.table("weights")` makes it; the rows of layer "all" are drawn. The
     vertical axis is logarithmic where a spike at zero would hide the rest. Raises ConfigError
     where a column or those rows are missing.
     Source of the form: Liu et al. (ICLR 2019), Figure 8.
     """
+    width = style.inches(width, fig)
+    frame = table_of(frame, "weights")
     expect(frame, COLUMNS, REMEDY)
     numbers = in_percent(frame[frame["layer"] == ALL])
     if numbers.empty:
         raise ConfigError("the table of weights has no rows whose layer is 'all', the whole "
                           f"network; {REMEDY}.")
     looks = regime_lines(numbers["network"])
-    with paper_style():
+    with style.paper_style():
         rows = math.ceil(len(looks) / max(1, int(width / PANEL)))
         columns = math.ceil(len(looks) / rows)
-        figure = paper_figure(width, 0.5 + 1.5 * rows)
+        figure = style.paper_figure(width, 0.5 + 1.5 * rows, fig, note)
         grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
         bottom = scale_shares(grid[0, 0], numbers)
         for axes, (network, look) in zip(grid.flat, looks.items(), strict=False):
@@ -67,30 +64,34 @@ def weights(frame: pd.DataFrame, width: float = TEXT_WIDTH) -> PaperFigure:
             if "live" in panel and not (panel["live"] >= 99.95).all():
                 title += f"\n{told(panel['live'].iloc[0], '.3g')} % live"
             axes.set_title(title, fontsize=8, pad=3)
-            light_grid(axes)
+            style.light_grid(axes)
         zero_ticks(grid[0, 0], numbers)
         name_axes(figure, grid, len(looks), "Weight", "Share of live weights (%)")
-        return finish(figure, numbers, weights_caption(numbers), str(frame.attrs.get("label", "")),
-                      weights_remark(numbers))
+        return style.finish(figure, numbers, weights_caption(numbers), frame,
+                            weights_remark(numbers))
 
 
-def weight_layers(frame: pd.DataFrame, width: float = TEXT_WIDTH) -> PaperFigure:
+def weight_layers(frame: pd.DataFrame | Results, width: Width = TEXT_WIDTH, *,
+                  fig: OnFigure = None, note: bool = True) -> PaperFigure:
     """Histograms of the convolution weights that live, a panel a layer and a line a network, of at
     most 20 layers spread evenly; each panel has its own horizontal axis.
 
     frame: as that of `weights`; the rows of single layers are drawn. Raises ConfigError where a
     column or those rows are missing.
     """
+    width = style.inches(width, fig)
+    frame = table_of(frame, "weights")
     expect(frame, COLUMNS, REMEDY)
     numbers = single_layers(frame)
     looks = {network: (regime_title(network),
-                       look | {"linestyle": SERIES_LINES[place % len(SERIES_LINES)]})
+                       look | {"linestyle": style.SERIES_LINES[place % len(style.SERIES_LINES)]})
              for place, (network, look) in enumerate(regime_lines(numbers["network"]).items())}
-    with paper_style():
-        figure = layer_panels(numbers, looks, width, "Weight", "Share of live weights (%)")
-        return finish(figure, numbers, layers_caption(numbers, count_layers(frame)),
-                      str(frame.attrs.get("label", "")), "Each panel has its own horizontal axis."
-                      + zeros_remark(numbers))
+    with style.paper_style():
+        figure = layer_panels(numbers, looks, width, "Weight", "Share of live weights (%)", fig,
+                              note)
+        return style.finish(figure, numbers, layers_caption(numbers, count_layers(frame)),
+                            frame, "Each panel has its own horizontal axis."
+                            + zeros_remark(numbers))
 
 
 def in_percent(frame: pd.DataFrame) -> pd.DataFrame:
@@ -116,13 +117,13 @@ def count_layers(frame: pd.DataFrame) -> int:
 
 
 def layer_panels(numbers: pd.DataFrame, looks: Mapping[str, tuple[str, dict[str, Any]]],
-                 width: float, x_name: str, y_name: str) -> PaperFigure:
+                 width: float, x_name: str, y_name: str, fig: OnFigure, note: bool) -> PaperFigure:
     """A panel a layer in which each network is a line over its bins. looks: the name and the look
     of each network, in the order of the legend."""
     layers = list(dict.fromkeys(numbers["layer"]))
     columns = min(len(layers), max(1, int(width / PANEL)))
     rows = math.ceil(len(layers) / columns)
-    figure = paper_figure(width, 0.6 + 0.95 * rows + 0.5 * (rows == 1))
+    figure = style.paper_figure(width, 0.6 + 0.95 * rows + 0.5 * (rows == 1), fig, note)
     grid = figure.subplots(rows, columns, squeeze=False, sharey=True)
     scale_shares(grid[0, 0], numbers)
     for axes, layer in zip(grid.flat, layers, strict=False):
@@ -136,7 +137,7 @@ def layer_panels(numbers: pd.DataFrame, looks: Mapping[str, tuple[str, dict[str,
         axes.set_title(layer if len(layer) <= 16 else f"…{layer[-15:]}", fontsize=7, pad=3)
         axes.tick_params(labelsize=7)
         zero_ticks(axes, panel)
-        light_grid(axes)
+        style.light_grid(axes)
     name_axes(figure, grid, len(layers), x_name, y_name)
     first = grid[0, 0]
     for name, look in looks.values():  # also of networks that lack the first layer

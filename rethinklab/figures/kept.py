@@ -10,8 +10,9 @@ import pandas as pd
 from torch import nn
 
 from rethinklab.errors import ConfigError
+from rethinklab.figures import style
 from rethinklab.figures.layer_errors import method_looks
-from rethinklab.figures.style import TEXT_WIDTH, PaperFigure, finish, paper_figure, paper_style
+from rethinklab.figures.style import TEXT_WIDTH, OnFigure, PaperFigure, Width
 from rethinklab.pruners import Plan
 from rethinklab.pruners.l1 import channel_l1
 
@@ -19,19 +20,21 @@ COLUMNS = 2  # of panels
 ROW, FRAME = 0.11, 0.24  # inches: of a plan, and around a panel
 
 
-def kept(model: nn.Module, plans: Mapping[str, Plan], width: float = TEXT_WIDTH) -> PaperFigure:
+def kept(model: nn.Module, plans: Mapping[str, Plan], width: Width = TEXT_WIDTH, *,
+         fig: OnFigure = None, note: bool = True) -> PaperFigure:
     """A panel for each layer that a plan cuts, a row in it for each plan: the channels that stay
     in colour, those that go white, from the largest L1-norm of their filters to the smallest.
 
     model: the unpruned network that the plans were made from. plans: by the name to print.
     Raises ConfigError where nothing is cut, or the plans are for different networks.
     """
+    width = style.inches(width, fig)
     numbers = kept_table(model, plans)
     layers = list(dict.fromkeys(numbers["layer"]))
     columns = min(COLUMNS, len(layers))
     rows = math.ceil(len(layers) / columns)
-    with paper_style():
-        figure = paper_figure(width, 0.1 + rows * (FRAME + ROW * len(plans)))
+    with style.paper_style():
+        figure = style.paper_figure(width, 0.1 + rows * (FRAME + ROW * len(plans)), fig, note)
         grid = figure.subplots(rows, columns, squeeze=False)
         looks = method_looks(list(plans))
         for axes, name in zip(grid.flat, layers, strict=False):
@@ -49,7 +52,7 @@ def kept(model: nn.Module, plans: Mapping[str, Plan], width: float = TEXT_WIDTH)
         for axes in list(grid.flat)[len(layers):]:
             axes.set_axis_off()
         targets = ", ".join(dict.fromkeys(str(plan.target) for plan in plans.values()))
-        return finish(figure, numbers, caption(numbers), f"target {targets}",
+        return style.finish(figure, numbers, caption(numbers), f"target {targets}",
                       "Coloured: kept. Channels stand from the largest L1-norm of their filters "
                       "(left) to the smallest.")
 

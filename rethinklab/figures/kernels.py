@@ -7,14 +7,10 @@ import math
 import numpy as np
 import pandas as pd
 
-from rethinklab.figures.given import expect, told
-from rethinklab.figures.style import (
-    TEXT_WIDTH,
-    PaperFigure,
-    finish,
-    paper_figure,
-    paper_style,
-)
+from rethinklab.figures import style
+from rethinklab.figures.given import expect, table_of, told
+from rethinklab.figures.style import TEXT_WIDTH, OnFigure, PaperFigure, Width
+from rethinklab.results import Results
 
 COLUMNS = ("stage", "row", "column", "keep")
 REMEDY = ("`rethinklab record STUDY` makes it from a stored study that removes single weights, "
@@ -23,14 +19,17 @@ PANEL, BAR = 0.95, 0.75  # inches that a stage and the colour bar take
 SIDE = 3
 
 
-def kernels(frame: pd.DataFrame, width: float = TEXT_WIDTH) -> PaperFigure:
+def kernels(frame: pd.DataFrame | Results, width: Width = TEXT_WIDTH, *, fig: OnFigure = None,
+            note: bool = True) -> PaperFigure:
     """The share (%) that is kept of the weights at each of the nine positions of 3x3 kernels: a
     heat map a stage, on one colour scale, from the largest feature map to the smallest.
 
     frame: columns stage (side of the feature map in pixels), row, column and keep (a fraction), as
-    `evidence.weights.gather_kernels` makes it. Raises ConfigError where a column is missing or
+    `Results.table("kernels")` makes it. Raises ConfigError where a column is missing or
     there are no rows. Source of the form: Liu et al. (ICLR 2019), Figure 4.
     """
+    width = style.inches(width, fig)
+    frame = table_of(frame, "kernels")
     from matplotlib import colormaps
 
     expect(frame, COLUMNS, REMEDY)
@@ -41,8 +40,8 @@ def kernels(frame: pd.DataFrame, width: float = TEXT_WIDTH) -> PaperFigure:
     columns = min(len(stages), max(1, int((width - BAR) / PANEL)))
     rows = math.ceil(len(stages) / columns)
     shades = colormaps["cividis"].with_extremes(bad="0.9")
-    with paper_style():
-        figure = paper_figure(width, 0.3 + 1.15 * rows)
+    with style.paper_style():
+        figure = style.paper_figure(width, 0.3 + 1.15 * rows, fig, note)
         grid = figure.subplots(rows, columns, squeeze=False)
         for axes, stage in zip(grid.flat, stages, strict=False):
             own = numbers[numbers["stage"] == stage]
@@ -63,7 +62,7 @@ def kernels(frame: pd.DataFrame, width: float = TEXT_WIDTH) -> PaperFigure:
         bar = figure.colorbar(picture, ax=grid, shrink=0.9, aspect=14 * rows)
         bar.set_label("Weights kept (%)")
         bar.outline.set_visible(False)
-        return finish(figure, numbers, caption(numbers), str(frame.attrs.get("label", "")),
+        return style.finish(figure, numbers, caption(numbers), frame,
                       "Titles: size of the feature maps of a stage. Mean over all its kernels.")
 
 

@@ -6,17 +6,11 @@ import math
 
 import pandas as pd
 
-from rethinklab.figures.given import expect
+from rethinklab.figures import style
+from rethinklab.figures.given import expect, table_of
 from rethinklab.figures.lines import legend_above
-from rethinklab.figures.style import (
-    TEXT_WIDTH,
-    PaperFigure,
-    finish,
-    light_grid,
-    paper_figure,
-    paper_style,
-    regime_look,
-)
+from rethinklab.figures.style import TEXT_WIDTH, OnFigure, PaperFigure, Width
+from rethinklab.results import Results
 from rethinklab.trainers.regimes import UNPRUNED
 
 COLUMNS = ("network", "seed", "batch", "macs", "latency")
@@ -25,14 +19,17 @@ PANEL = 1.5  # inches
 UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "K"), (1.0, ""))
 
 
-def latency(frame: pd.DataFrame, width: float = TEXT_WIDTH, height: float = 2.5) -> PaperFigure:
+def latency(frame: pd.DataFrame | Results, width: Width = TEXT_WIDTH, height: float = 2.5, *,
+            fig: OnFigure = None, note: bool = True) -> PaperFigure:
     """Median latency (milliseconds of a batch) against the multiply-adds of one image: each
     network a mark, a panel a batch size, and the line on which time would fall as MACs do.
 
     frame: columns network ("unpruned" or "pruned"), seed, batch (images), macs and latency, as
-    `evidence.runs.gather_latency` makes it. Raises ConfigError where a column is missing or there
+    `Results.table("latency")` makes it. Raises ConfigError where a column is missing or there
     are no rows.
     """
+    width = style.inches(width, fig)
+    frame = table_of(frame, "latency")
     expect(frame, COLUMNS, REMEDY)
     numbers = frame[list(COLUMNS)].sort_values(["batch", "macs"]).reset_index(drop=True)
     largest = numbers["macs"].max()
@@ -40,8 +37,8 @@ def latency(frame: pd.DataFrame, width: float = TEXT_WIDTH, height: float = 2.5)
     batches = list(numbers["batch"].unique())
     columns = max(1, min(len(batches), int(width / PANEL)))
     rows = math.ceil(len(batches) / columns)
-    with paper_style():
-        figure = paper_figure(width, height * rows)
+    with style.paper_style():
+        figure = style.paper_figure(width, height * rows, fig, note)
         panels = list(figure.subplots(rows, columns, squeeze=False).flat)
         for axes in panels[len(batches):]:
             axes.set_axis_off()
@@ -57,17 +54,17 @@ def latency(frame: pd.DataFrame, width: float = TEXT_WIDTH, height: float = 2.5)
                     continue
                 axes.scatter(own["macs"] / size, own["latency"], s=22, linewidths=0.3, zorder=3,
                              edgecolors="white", label=network.capitalize(),
-                             **regime_look(network))
+                             **style.regime_look(network))
             axes.set_xlim(0, 1.1 * largest / size)
             top = given["latency"].max()
             axes.set_ylim(0, 1.15 * top if top > 0 else 1)
             axes.set_title(images(batch))
             axes.set_xlabel(f"MACs ({letter})" if letter else "MACs")
             axes.set_ylabel("Latency (ms)")
-            light_grid(axes, "both")
+            style.light_grid(axes, "both")
         legend_above(figure, panels[0])
-        return finish(figure, numbers, caption(numbers), str(frame.attrs.get("label", "")),
-                      "MACs of one image. Marks: networks, median of repeated passes.")
+        return style.finish(figure, numbers, caption(numbers), frame,
+                            "MACs of one image. Marks: networks, median of repeated passes.")
 
 
 def images(batch: int) -> str:

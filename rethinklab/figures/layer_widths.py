@@ -8,15 +8,10 @@ import pandas as pd
 
 from rethinklab.analysis.architectures import WEIGHTS, width_table
 from rethinklab.errors import ConfigError
-from rethinklab.figures.style import (
-    TEXT_WIDTH,
-    PaperFigure,
-    finish,
-    light_grid,
-    palette,
-    paper_figure,
-    paper_style,
-)
+from rethinklab.figures import style
+from rethinklab.figures.given import table_of
+from rethinklab.figures.style import TEXT_WIDTH, OnFigure, PaperFigure, Width
+from rethinklab.results import Results
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,20 +25,23 @@ NAMES = {"channels": "Channels", "read channels": "Channels read", "weights": "W
 FAR_APART = 30  # largest over smallest layer, from which on the axis is logarithmic
 
 
-def layer_widths(frame: pd.DataFrame, width: float = TEXT_WIDTH) -> PaperFigure:
+def layer_widths(frame: pd.DataFrame | Results, width: Width = TEXT_WIDTH, *, fig: OnFigure = None,
+                 note: bool = True) -> PaperFigure:
     """Width of each layer in the order of the forward pass: the original in grey, what pruning
     left as a bar, mean and standard deviation over seeds; a panel for channels, channels read and
     weights each, as far as there are any.
 
-    frame: as `rethinklab.evidence.architectures.gather_widths` makes it.
+    frame: as `Results.table("widths")` makes it.
     Raises ConfigError where a column or every width is missing.
     Source of the form: Liu et al. (ICLR 2019), Table 7.
     """
+    width = style.inches(width, fig)
+    frame = table_of(frame, "widths")
     check_widths(frame)
     numbers = width_table(frame)
     units = list(dict.fromkeys(numbers["unit"]))
-    with paper_style():
-        figure = paper_figure(width, 0.6 + 1.8 * len(units))
+    with style.paper_style():
+        figure = style.paper_figure(width, 0.6 + 1.8 * len(units), fig, note)
         grid = figure.subplots(len(units), 1, squeeze=False)
         parts: set[str] = set()
         for axes, unit in zip(grid.flat, units, strict=True):
@@ -55,7 +53,7 @@ def layer_widths(frame: pd.DataFrame, width: float = TEXT_WIDTH) -> PaperFigure:
         remark = ("Bars: mean" + (" ± sd" if "whiskers" in parts else "") + " over seeds."
                   + (" Dots: seeds." if "dots" in parts else "")
                   + (" Numbers: mean width that is left." if "counts" in parts else ""))
-        return finish(figure, numbers, caption(numbers), str(frame.attrs.get("label", "")), remark)
+        return style.finish(figure, numbers, caption(numbers), frame, remark)
 
 
 def check_widths(frame: pd.DataFrame, more: tuple[str, ...] = ()) -> None:
@@ -83,7 +81,7 @@ def _draw(axes: Axes, panel: pd.DataFrame, given: pd.DataFrame, width: float) ->
     log = (panel["unit"] == WEIGHTS).all() and spread > FAR_APART
     axes.bar(numbers, panel["original"], 0.8, color="0.87", edgecolor="0.6",
              linewidth=0.5 if some else 0, label="original")
-    axes.bar(numbers, panel["mean"], 0.8 if some else 0.7, color=palette()[0],
+    axes.bar(numbers, panel["mean"], 0.8 if some else 0.7, color=style.palette()[0],
              label="after pruning")
     if log:
         axes.set_yscale("log")
@@ -105,7 +103,7 @@ def _draw(axes: Axes, panel: pd.DataFrame, given: pd.DataFrame, width: float) ->
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.set_xlabel("Layer" if few else "Layer, by number in the order of the forward pass")
     axes.set_xlim(*room_for(len(panel)))
-    light_grid(axes)
+    style.light_grid(axes)
     return {part for part, drawn in (("whiskers", whiskers), ("dots", few), ("counts", counted))
             if drawn}
 

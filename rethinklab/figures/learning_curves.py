@@ -5,16 +5,11 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
-from rethinklab.figures.given import expect, told
+from rethinklab.figures import style
+from rethinklab.figures.given import expect, table_of, told
 from rethinklab.figures.lines import legend_above, regime_lines
-from rethinklab.figures.style import (
-    TEXT_WIDTH,
-    PaperFigure,
-    finish,
-    light_grid,
-    paper_figure,
-    paper_style,
-)
+from rethinklab.figures.style import TEXT_WIDTH, OnFigure, PaperFigure, Width
+from rethinklab.results import Results
 from rethinklab.trainers.regimes import regime_title
 
 COLUMNS = ("regime", "seed", "epoch", "train_loss", "test_accuracy")
@@ -23,22 +18,24 @@ PANELS = {"accuracy": "Test accuracy (%)", "loss": "Training loss"}
 MARKS = 6  # on a line
 
 
-def learning_curves(frame: pd.DataFrame, width: float = TEXT_WIDTH,
-                    height: float = 2.6) -> PaperFigure:
+def learning_curves(frame: pd.DataFrame | Results, width: Width = TEXT_WIDTH, height: float = 2.6,
+                    *, fig: OnFigure = None, note: bool = True) -> PaperFigure:
     """Test accuracy (%) and training loss (cross-entropy) by epoch of each training: the mean
     over seeds with a band of its standard deviation, and thin lines for single seeds.
 
     frame: columns regime, seed, epoch, train_loss and test_accuracy (a fraction), as
-    `evidence.runs.gather_histories` makes it. Epochs that a seed lacks have no mean. Raises
+    `Results.table("histories")` makes it. Epochs that a seed lacks have no mean. Raises
     ConfigError where a column is missing or there are no rows.
     """
+    width = style.inches(width, fig)
+    frame = table_of(frame, "histories")
     expect(frame, COLUMNS, REMEDY)
     numbers = curve_table(frame)
     looks = regime_lines(numbers["regime"])
     last = numbers["epoch"].max()
     room = max(0.5, 0.03 * last)
-    with paper_style():
-        figure = paper_figure(width, height)
+    with style.paper_style():
+        figure = style.paper_figure(width, height, fig, note)
         panels = figure.subplots(1, len(PANELS))
         for axes, (value, title) in zip(panels, PANELS.items(), strict=True):
             for regime, look in looks.items():
@@ -57,9 +54,9 @@ def learning_curves(frame: pd.DataFrame, width: float = TEXT_WIDTH,
             axes.set_xlabel("Epoch")
             axes.set_xlim(1 - room, last + room)
             axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
-            light_grid(axes)
+            style.light_grid(axes)
         legend_above(figure, panels[0])
-        return finish(figure, numbers, caption(numbers), str(frame.attrs.get("label", "")),
+        return style.finish(figure, numbers, caption(numbers), frame,
                       "Thick: mean over seeds; band: ± sd; thin: seeds. Epochs count from the "
                       "start of each training.")
 

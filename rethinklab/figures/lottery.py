@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 
-from rethinklab.figures.given import expect, told
+from rethinklab.figures import style
+from rethinklab.figures.given import expect, table_over, told
 from rethinklab.figures.lines import legend_above, mean_line, spread_remark, with_means
-from rethinklab.figures.style import (
-    SERIES_LINES,
-    TEXT_WIDTH,
-    PaperFigure,
-    finish,
-    light_grid,
-    paper_figure,
-    paper_style,
-    regime_look,
-)
+from rethinklab.figures.style import TEXT_WIDTH, OnFigure, PaperFigure, Width
+from rethinklab.results import Results
+from rethinklab.results.comparisons import lottery_tables
 
 COLUMNS = ("kind", "regime", "lr", "seed", "ratio", "test_accuracy")
 REMEDY = "run studies by --method lottery at several targets"
@@ -25,15 +21,18 @@ NAMES = {"ticket": "winning tickets", "scratch-e": "random initialisations"}
 FILLS = ("full", "none", "left", "top", "right")  # by learning rate, from the largest
 
 
-def lottery(frame: pd.DataFrame, width: float = TEXT_WIDTH, height: float = 2.5) -> PaperFigure:
+def lottery(frame: pd.DataFrame | Sequence[Results], width: Width = TEXT_WIDTH,
+            height: float = 2.5, *, fig: OnFigure = None, note: bool = True) -> PaperFigure:
     """Test accuracy (%) of winning tickets and of the same masks with new weights, against the
     share removed (%): a panel for one-shot and one for iterative pruning, a line for each start
     and learning rate of the large network.
 
     frame: columns kind, regime, lr, seed, ratio and test_accuracy (fractions) and perhaps
-    removed, as `evidence.comparisons.lottery_tables` makes it. Raises ConfigError where a column
+    removed, as `results.comparisons.lottery_tables` makes it. Raises ConfigError where a column
     is missing or there are no rows. Source of the form: Liu et al. (ICLR 2019), Figure 7.
     """
+    width = style.inches(width, fig)
+    frame = table_over(frame, lottery_tables)
     expect(frame, COLUMNS, REMEDY)
     numbers = frame[list(COLUMNS)].copy()
     numbers["accuracy"], numbers["removed"] = (100 * numbers.pop(c) for c in
@@ -41,8 +40,8 @@ def lottery(frame: pd.DataFrame, width: float = TEXT_WIDTH, height: float = 2.5)
     numbers = with_means(numbers, ["kind", "regime", "lr", "removed"], "accuracy")
     kinds = [kind for kind in KINDS if (numbers["kind"] == kind).any()]
     rates = sorted(numbers["lr"].unique(), reverse=True)
-    with paper_style():
-        figure = paper_figure(width, height)
+    with style.paper_style():
+        figure = style.paper_figure(width, height, fig, note)
         panels = figure.subplots(1, len(kinds), squeeze=False, sharey=True)[0]
         what = str(frame["removed"].iloc[0]) if "removed" in frame else "share"
         for axes, kind in zip(panels, kinds, strict=True):
@@ -50,18 +49,18 @@ def lottery(frame: pd.DataFrame, width: float = TEXT_WIDTH, height: float = 2.5)
                 for place, lr in enumerate(rates):
                     own = numbers[(numbers["kind"] == kind) & (numbers["regime"] == regime)
                                   & _equal(numbers["lr"], lr)]
-                    look = {**regime_look(regime),
-                            "linestyle": SERIES_LINES[place % len(SERIES_LINES)],
+                    look = {**style.regime_look(regime),
+                            "linestyle": style.SERIES_LINES[place % len(style.SERIES_LINES)],
                             "fillstyle": FILLS[place % len(FILLS)]}
                     # Drawn where it is empty too, so that each panel has the whole legend.
                     mean_line(axes, own, "removed", look, _series(title, lr))
             axes.set_title(KINDS[kind])
             axes.set_xlabel(f"{what.capitalize()} removed (%)")
-            light_grid(axes)
+            style.light_grid(axes)
         panels[0].set_ylabel("Test accuracy (%)")
         legend_above(figure, panels[0])
-        return finish(figure, numbers, caption(numbers), str(frame.attrs.get("label", "")),
-                      spread_remark(numbers["sd"]))
+        return style.finish(figure, numbers, caption(numbers), frame,
+                            spread_remark(numbers["sd"]))
 
 
 def _equal(values: pd.Series, lr: float) -> pd.Series:

@@ -9,16 +9,11 @@ import pandas as pd
 
 from rethinklab.analysis.weights import ALL
 from rethinklab.errors import ConfigError
-from rethinklab.figures.given import expect, told
+from rethinklab.figures import style
+from rethinklab.figures.given import expect, table_of, told
 from rethinklab.figures.lines import legend_above, regime_lines
-from rethinklab.figures.style import (
-    TEXT_WIDTH,
-    PaperFigure,
-    finish,
-    light_grid,
-    paper_figure,
-    paper_style,
-)
+from rethinklab.figures.style import TEXT_WIDTH, OnFigure, PaperFigure, Width
+from rethinklab.results import Results
 from rethinklab.trainers.regimes import regime_title
 
 if TYPE_CHECKING:
@@ -31,14 +26,17 @@ MOST_NAMES = 5  # layers in an inch, whose names fit side by side
 MOST_MARKS = 10  # layers in an inch, whose marks and seeds do
 
 
-def movement(frame: pd.DataFrame, width: float = TEXT_WIDTH) -> PaperFigure:
+def movement(frame: pd.DataFrame | Results, width: Width = TEXT_WIDTH, *, fig: OnFigure = None,
+             note: bool = True) -> PaperFigure:
     """Layer by layer, a line a regime: the share of weights that kept the sign with which their
     training began (%), and the distance from there over the norm there.
 
     frame: columns regime, layer, place, seed, sign_agreement (a fraction) and distance, as
-    `evidence.weights.gather_movement` makes it; rows of layer "all" are told in the caption.
+    `Results.table("movement")` makes it; rows of layer "all" are told in the caption.
     Raises ConfigError where a column or the rows of single layers are missing.
     """
+    width = style.inches(width, fig)
+    frame = table_of(frame, "movement")
     expect(frame, COLUMNS, REMEDY)
     table = frame.assign(sign_agreement=frame["sign_agreement"] * 100)
     numbers = with_layer_means(single(table, REMEDY), ["regime", "layer"], PANELS)
@@ -46,8 +44,8 @@ def movement(frame: pd.DataFrame, width: float = TEXT_WIDTH) -> PaperFigure:
     at = {layer: place for place, layer in enumerate(layers)}
     several = numbers.groupby("regime")["seed"].nunique().max() > 1
     dotted = several and len(layers) <= MOST_MARKS * width
-    with paper_style():
-        figure = paper_figure(width, 3.6)
+    with style.paper_style():
+        figure = style.paper_figure(width, 3.6, fig, note)
         panels = figure.subplots(2, 1, sharex=True)
         for axes, (value, title) in zip(panels, PANELS.items(), strict=True):
             for regime, look in regime_lines(numbers["regime"]).items():
@@ -59,11 +57,11 @@ def movement(frame: pd.DataFrame, width: float = TEXT_WIDTH) -> PaperFigure:
                     axes.scatter(own["layer"].map(at), own[value], s=4, color=look["color"],
                                  alpha=0.5, linewidths=0, zorder=3)
             axes.set_ylabel(title)
-            light_grid(axes)
+            style.light_grid(axes)
         panels[1].set_ylim(bottom=0)
         name_layers(panels[1], layers, width)
         legend_above(figure, panels[0])
-        return finish(figure, numbers, caption(table), str(frame.attrs.get("label", "")),
+        return style.finish(figure, numbers, caption(table), frame,
                       "Each network against the weights with which its training began"
                       + "; lines: means over seeds" * bool(several) + ", dots: seeds" * bool(dotted)
                       + ".")

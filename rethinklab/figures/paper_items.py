@@ -6,14 +6,18 @@ and was not checked against its text.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rethinklab.errors import RethinkError
-from rethinklab.figures.catalogue import FIGURES
-from rethinklab.figures.paper_tables import TABLES
-from rethinklab.figures.sources import Source
+from rethinklab.errors import RethinkError, unknown_name
+from rethinklab.figures.catalogue import FIGURES, Studies
+from rethinklab.figures.export import METADATA
+from rethinklab.figures.gallery import stem
+from rethinklab.figures.style import TEXT_WIDTH, PaperFigure, paper_style
+from rethinklab.results.paper_tables import TABLES
+
+DPI = 150
 
 
 @dataclass(frozen=True)
@@ -59,71 +63,86 @@ ITEMS = (
 )
 
 
-def write_readme(out: str | Path, source: Source) -> Path:
-    """Write `out/README.md`: what of the paper is drawn by which function, with the pictures that
-    lie in `out`; where it is."""
-    path = Path(out).expanduser() / "README.md"
+# The pictures that the project shows: of each kind, the study or the group it is of.
+SHOWN = {"pipeline": "", "regimes": "l1-vgg16-digits-quick",
+         "differences": "l1-vgg11-digits-half-classroom",
+         "accuracy_budget": "budgets-vgg11-digits-half-classroom",
+         "learning_curves": "l1-vgg11-digits-half-classroom",
+         "layer_widths": "slimming-vgg11-digits-half-classroom",
+         "targets": "vgg11-digits-subset-classroom", "efficiency": "slimming-vgg16-digits-quick",
+         "kernels": "weight-level-vgg11-digits-0.8-classroom",
+         "lottery": "lottery-vgg16-digits-quick", "weights": "l1-vgg11-digits-half-classroom",
+         "scales": "slimming-vgg11-digits-half-classroom",
+         "movement": "l1-vgg11-digits-half-classroom",
+         "overlap": "weight-level-vgg11-digits-0.8-classroom"}
+
+
+def write_readme(out: str | Path, studies: Studies) -> list[Path]:
+    """Write the pictures of `SHOWN` as PNG into `out`, and `out/README.md`: what of the paper is
+    drawn by which function, from which recorded results; the paths."""
+    folder, text = Path(out).expanduser(), readme(studies)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        names = sorted(found.name for found in path.parent.iterdir())
-        path.write_text(readme(names, source), encoding="utf-8")
+        folder.mkdir(parents=True, exist_ok=True)
+        paths = [folder / "README.md"]
+        paths[0].write_text(text, encoding="utf-8")
+        for kind, name in SHOWN.items():
+            paths.append(folder / f"{stem(kind, name)}.png")
+            with paper_style():
+                shown(kind, name, studies).savefig(paths[-1], dpi=DPI, metadata=METADATA["png"])
     except OSError as error:
-        raise RethinkError(f"{path} cannot be written ({error.strerror}); choose another place "
+        raise RethinkError(f"{folder} cannot be written ({error.strerror}); choose another place "
                            "with --out.") from error
-    return path
+    return paths
 
 
-def readme(files: Sequence[str], source: Source) -> str:
-    """The text of the overview. files: names of the pictures at hand."""
-    studies = sorted({results.label for results in source.studies().values()})
+def shown(kind: str, name: str, studies: Studies) -> PaperFigure:
+    """A picture of `SHOWN`. Raises ConfigError where the studies do not give it."""
+    found = FIGURES[kind].collect(studies).inputs
+    if name not in found:
+        raise unknown_name(f"input of the figure {kind}", name, found)
+    return FIGURES[kind].draw(found[name], width=TEXT_WIDTH)
+
+
+def readme(studies: Studies) -> str:
+    """The text of the overview."""
+    pictures = {stem(kind, name): shown(kind, name, studies).caption
+                for kind, name in SHOWN.items()}
     return "\n".join([
         "# Figures and tables", "",
-        "Made by `rethinklab figures --readme`, from the recorded results by `make figures`. Every "
-        "figure is a PDF and a PNG, the numbers it shows are in the CSV of its name, and where "
-        "they are from in the JSON.", "",
+        "Made by `make figures`. `rethinklab figures --from data/results` draws all that the "
+        "recorded results give: each as PDF and PNG, the numbers it shows as CSV, and where they "
+        "are from as JSON.", "",
+        *[line for name, caption in pictures.items()
+          for line in (f"![{caption}]({name}.png)", f"`rl.figures.{name.partition('-')[0]}`: "
+                       f"{caption}", "")],
         "## Of the paper", "",
         "What each place of the paper shows is told from memory and was not checked against its "
         "text.", "",
         "| place | what it shows | drawn by | from recorded results |", "|---|---|---|---|",
-        *(row(item, files) for item in ITEMS), "",
+        *(row(item, studies) for item in ITEMS), "",
         "## Beyond it", "",
         "| figure | what it shows | from recorded results |", "|---|---|---|",
-        *beyond(files), "",
-        "## What was recorded", "", *(f"- {label}" for label in studies), ""])
+        *(f"| `rl.figures.{name}` | {kind.meaning} | {pictured(name, studies)} |"
+          for name, kind in FIGURES.items() if not any(name in item.kinds for item in ITEMS)), ""])
 
 
-def row(item: Item, files: Sequence[str]) -> str:
+def row(item: Item, studies: Studies) -> str:
     """A line of the overview for something of the paper."""
     calls = [f"`rl.figures.{kind}`" if kind in FIGURES else
              f"`rethinklab figures {kind}`" for kind in item.kinds]
-    pictures = [link for kind in item.kinds for link in links(kind, files, item.only)]
-    if pictures:
-        found = ", ".join(pictures)
-    elif item.reason:
-        found = f"none: {item.reason}"
+    found = [pictured(kind, studies, item.only) for kind in item.kinds]
+    if not any(text.startswith("none") for text in found) or not item.reason:
+        told = "; ".join(dict.fromkeys(found)) or f"none: {item.reason}"
     else:
-        needs = [FIGURES[kind].needs for kind in item.kinds if kind in FIGURES]
-        found = "none yet: it needs " + "; ".join(needs or ["`rethinklab figures` to write it"])
-    return f"| {item.place} | {item.meaning} | {', '.join(calls) or '-'} | {found} |"
+        told = f"none: {item.reason}"
+    return f"| {item.place} | {item.meaning} | {', '.join(calls) or '-'} | {told} |"
 
 
-def beyond(files: Sequence[str]) -> Iterator[str]:
-    """A line for each figure that the paper does not have."""
-    for name, kind in FIGURES.items():
-        if not any(name in item.kinds for item in ITEMS):
-            found = ", ".join(links(name, files)) or f"none yet: it needs {kind.needs}"
-            yield f"| `rl.figures.{name}` | {kind.meaning} | {found} |"
-
-
-def links(kind: str, files: Sequence[str], only: Sequence[str] = ()) -> list[str]:
-    """Links to the pictures of a kind of figure, or to the text of a table."""
+def pictured(kind: str, studies: Studies, only: Sequence[str] = ()) -> str:
+    """How many pictures of a kind there can be. only: what the name of the study holds."""
     if kind in TABLES:
-        return [f"[{kind}]({kind}.txt)"] if f"{kind}.txt" in files else []
-    found = []
-    for name in files:
-        start, _, form = name.rpartition(".")
-        if form == "png" and (start == kind or start.startswith(f"{kind}-")):
-            study = start.removeprefix(kind).removeprefix("-")
-            if not only or any(word in study for word in only):
-                found.append(f"[{study or kind}]({name})")
-    return found
+        return "a table"
+    count = sum(not only or any(word in name for word in only)
+                for name in FIGURES[kind].collect(studies).inputs)
+    return (f"{count} picture" + "s" * (count != 1) if count else
+            f"none yet: it needs {FIGURES[kind].needs}")

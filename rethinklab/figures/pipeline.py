@@ -5,14 +5,8 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
-from rethinklab.figures.style import (
-    TEXT_WIDTH,
-    PaperFigure,
-    finish,
-    paper_figure,
-    paper_style,
-    regime_look,
-)
+from rethinklab.figures import style
+from rethinklab.figures.style import TEXT_WIDTH, OnAxes, PaperFigure, Width
 from rethinklab.trainers.regimes import UNPRUNED
 
 HEIGHT = 1.7  # inches
@@ -32,21 +26,23 @@ ARROWS = {  # what is handed on
 }
 
 
-def pipeline(frame: pd.DataFrame | None = None, width: float = TEXT_WIDTH) -> PaperFigure:
+def pipeline(frame: pd.DataFrame | None = None, width: Width = TEXT_WIDTH, *, ax: OnAxes = None,
+             note: bool = True) -> PaperFigure:
     """The three stages of pruning, and what the study sets against the last of them.
 
     A schematic: `frame` is not read. `numbers` lists the stages, and the arrows between them with
     what they hand on. Source of the form: Liu et al. (ICLR 2019), Figure 1.
     """
+    width = style.inches(width, ax)
     size = 8 if width >= 4.5 else 7
-    with paper_style():
-        figure = paper_figure(width, HEIGHT)
+    with style.paper_style():
+        figure = style.paper_figure(width, HEIGHT, ax, note)
         axes = figure.add_subplot()
         axes.set_axis_off()
         axes.set(xlim=(0, 1), ylim=(0, 1))
         for column, row, text, regime in STAGES.values():
             middle = (COLUMNS[column], ROWS[row])
-            colour = regime_look(regime)["color"]
+            colour = style.regime_look(regime)["color"]
             axes.add_patch(FancyBboxPatch(
                 (middle[0] - SIDE / 2, middle[1] - TALL / 2), SIDE, TALL, facecolor=(*colour, 0.15),
                 edgecolor=colour, linewidth=1, boxstyle="round,pad=0,rounding_size=0.03"))
@@ -59,7 +55,7 @@ def pipeline(frame: pd.DataFrame | None = None, width: float = TEXT_WIDTH) -> Pa
                   fontsize=size - 0.5)
         axes.text(COLUMNS[0], ROWS[1], "Inherited weights\nor architecture?", ha="center",
                   va="center", fontsize=size, weight="bold")
-        return finish(figure, _table(), (
+        return style.finish(figure, _table(), (
             "A schematic: a large network is trained, pruned and fine-tuned; beside it the pruned "
             "architecture alone is trained from scratch, and the two are compared."),
             "Schematic after Liu et al. (ICLR 2019), Figure 1.")

@@ -5,16 +5,9 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
+from rethinklab.figures import style
 from rethinklab.figures.given import expect
-from rethinklab.figures.style import (
-    TEXT_WIDTH,
-    PaperFigure,
-    finish,
-    light_grid,
-    palette,
-    paper_figure,
-    paper_style,
-)
+from rethinklab.figures.style import TEXT_WIDTH, OnFigure, PaperFigure, Width
 
 FATES = {"still_zero": "still zero", "zeroed_again": "grown, zeroed again",
          "came_back": "came back"}  # columns, and what the legend calls them
@@ -23,7 +16,8 @@ LOOKS = ((7, ""), (1, "///"), (2, "..."))  # place in the palette, and hatching
 REMEDY = "count the filters of a network that trains with rl.pruners.SoftFilter, epoch by epoch"
 
 
-def recovery(frame: pd.DataFrame, width: float = TEXT_WIDTH, height: float = 2.3) -> PaperFigure:
+def recovery(frame: pd.DataFrame, width: Width = TEXT_WIDTH, height: float = 2.3, *,
+             fig: OnFigure = None, note: bool = True) -> PaperFigure:
     """Of the filters that were zeroed at the end of an epoch, how many still are zero at the end
     of the next, have grown but were the smallest again, and came back for good or for a while:
     a panel a start, a stacked bar an epoch.
@@ -32,12 +26,13 @@ def recovery(frame: pd.DataFrame, width: float = TEXT_WIDTH, height: float = 2.3
     and came_back (numbers of filters). Raises ConfigError where a column is missing or there are
     no rows.
     """
+    width = style.inches(width, fig)
     expect(frame, COLUMNS, REMEDY)
     numbers = frame[list(COLUMNS)]
     starts = list(dict.fromkeys(numbers["start"]))
-    colours = palette()
-    with paper_style():
-        figure = paper_figure(width, height)
+    colours = style.palette()
+    with style.paper_style():
+        figure = style.paper_figure(width, height, fig, note)
         panels = figure.subplots(1, len(starts), squeeze=False, sharey=True)[0]
         for axes, start in zip(panels, starts, strict=True):
             own = numbers[numbers["start"] == start]
@@ -49,13 +44,13 @@ def recovery(frame: pd.DataFrame, width: float = TEXT_WIDTH, height: float = 2.3
             axes.set_title(start, fontsize=8)
             axes.set_xlabel("Epoch")
             axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
-            light_grid(axes)
+            style.light_grid(axes)
         panels[0].set_ylim(0, 1.05 * max(1, numbers[list(FATES)].sum(axis=1).max()))
         panels[0].set_ylabel("Filters zeroed before")
         handles, labels = panels[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper center", ncols=len(FATES))
-        return finish(figure, numbers, caption(numbers), "",
-                      "Filters that were zero at the end of the epoch before.")
+        return style.finish(figure, numbers, caption(numbers), "",
+                            "Filters that were zero at the end of the epoch before.")
 
 
 def caption(numbers: pd.DataFrame) -> str:

@@ -4,30 +4,25 @@ from __future__ import annotations
 
 import pandas as pd
 
-from rethinklab.experiments.results import Results
+from rethinklab.figures import style
 from rethinklab.figures.lines import spread_remark
-from rethinklab.figures.style import (
-    TEXT_WIDTH,
-    PaperFigure,
-    finish,
-    light_grid,
-    paper_figure,
-    paper_style,
-    regime_look,
-)
+from rethinklab.figures.style import TEXT_WIDTH, OnAxes, PaperFigure, Width
+from rethinklab.results import Results
 from rethinklab.trainers.regimes import UNPRUNED, regime_title
 
 MANY = 6  # regimes; the names of more do not fit beside one another in the text's width
 
 
-def regimes(results: Results, width: float = TEXT_WIDTH, height: float = 2.3) -> PaperFigure:
+def regimes(results: Results, width: Width = TEXT_WIDTH, height: float = 2.3, *, ax: OnAxes = None,
+            note: bool = True) -> PaperFigure:
     """Test accuracy (%) of each regime: seeds as dots, those of one pair joined by a line, and
     beside them mean and standard deviation."""
+    width = style.inches(width, ax)
     numbers = results.frame[["regime", "seed", "test_accuracy"]].copy()
     numbers["regime"] = numbers["regime"].astype(str)
     numbers["accuracy"] = numbers.pop("test_accuracy") * 100
-    with paper_style():
-        figure = paper_figure(width, height)
+    with style.paper_style():
+        figure = style.paper_figure(width, height, ax, note)
         axes = figure.add_subplot()
         order = {regime: place for place, regime in enumerate(results.regimes)}
         for _, pair in numbers.groupby("seed"):
@@ -37,7 +32,7 @@ def regimes(results: Results, width: float = TEXT_WIDTH, height: float = 2.3) ->
                       zorder=1)
         for regime, place in order.items():
             values = numbers.loc[numbers["regime"] == regime, "accuracy"]
-            look = regime_look(regime)
+            look = style.regime_look(regime)
             axes.scatter([place] * len(values), values, s=16, zorder=2, linewidths=0.5,
                          edgecolors="white", **look)
             spread = values.std() if len(values) > 1 else None
@@ -48,10 +43,10 @@ def regimes(results: Results, width: float = TEXT_WIDTH, height: float = 2.3) ->
                         rotation=30 if slanted else 0, ha="right" if slanted else "center")
         axes.set_xlim(-0.4, len(order) - 0.4)
         axes.set_ylabel("Test accuracy (%)")
-        light_grid(axes)
-        return finish(figure, numbers, caption(results), results.label,
-                      spread_remark(numbers.groupby("regime")["accuracy"].std(),
-                                    "Dots: seeds, joined where paired. Open marks:"))
+        style.light_grid(axes)
+        return style.finish(figure, numbers, caption(results), results.label,
+                            spread_remark(numbers.groupby("regime")["accuracy"].std(),
+                                          "Dots: seeds, joined where paired. Open marks:"))
 
 
 def caption(results: Results) -> str:

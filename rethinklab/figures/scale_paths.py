@@ -7,16 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from rethinklab.figures import style
 from rethinklab.figures.given import expect
-from rethinklab.figures.style import (
-    TEXT_WIDTH,
-    PaperFigure,
-    finish,
-    light_grid,
-    paper_figure,
-    paper_style,
-    series_look,
-)
+from rethinklab.figures.style import TEXT_WIDTH, OnFigure, PaperFigure, Width
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,8 +18,8 @@ COLUMNS = ("method", "step", "scale", "value", "solution")
 REMEDY = "note the value of each scale at each step, and the solution that it should reach"
 
 
-def scale_paths(frame: pd.DataFrame, width: float = TEXT_WIDTH,
-                height: float = 3.4) -> PaperFigure:
+def scale_paths(frame: pd.DataFrame, width: Width = TEXT_WIDTH, height: float = 3.4, *,
+                fig: OnFigure = None, note: bool = True) -> PaperFigure:
     """The value of each scale by step, a column of panels a method: above all of them, with
     their solutions as dotted lines, and below the second half of the path of those whose solution
     is zero, enlarged; an open mark shows where a scale becomes exactly zero and stays so.
@@ -34,15 +27,16 @@ def scale_paths(frame: pd.DataFrame, width: float = TEXT_WIDTH,
     frame: columns method, step, scale (a name), value and solution. Raises ConfigError where a
     column is missing or there are no rows.
     """
+    width = style.inches(width, fig)
     expect(frame, COLUMNS, REMEDY)
     numbers = frame[list(COLUMNS)].sort_values("step", kind="stable")
     methods = list(dict.fromkeys(frame["method"]))
     vanishing = numbers[numbers["solution"] == 0]
     late = vanishing[vanishing["step"] >= numbers["step"].max() / 2]
-    with paper_style():
-        looks = {name: series_look(place) for place, name in enumerate(
+    with style.paper_style():
+        looks = {name: style.series_look(place) for place, name in enumerate(
             dict.fromkeys(frame["scale"]))}
-        figure = paper_figure(width, height)
+        figure = style.paper_figure(width, height, fig, note)
         grid = figure.subplots(2, len(methods), squeeze=False, sharex="row", sharey="row")
         for (upper, lower), method in zip(grid.T, methods, strict=True):
             own = numbers[numbers["method"] == method]
@@ -57,9 +51,9 @@ def scale_paths(frame: pd.DataFrame, width: float = TEXT_WIDTH,
         handles, names = grid[0, 0].get_legend_handles_labels()
         figure.legend(handles, names, title="Scale with the solution", loc="outside right center",
                       title_fontsize=8)
-        return finish(figure, numbers, caption(numbers), "",
-                      "Dotted: solutions. Open marks: exactly zero from there on. Below: the "
-                      "second half, scales whose solution is zero.")
+        return style.finish(figure, numbers, caption(numbers), "",
+                            "Dotted: solutions. Open marks: exactly zero from there on. Below: the "
+                            "second half, scales whose solution is zero.")
 
 
 def zero_from(path: pd.DataFrame) -> int | None:
@@ -93,4 +87,4 @@ def _draw(axes: Axes, rows: pd.DataFrame, looks: Mapping[str, dict[str, Any]]) -
         if start is not None and start > path["step"].min():
             axes.plot([start], [0], look["marker"], color=look["color"], markerfacecolor="white",
                       zorder=4)
-    light_grid(axes)
+    style.light_grid(axes)

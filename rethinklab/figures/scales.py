@@ -9,7 +9,8 @@ import pandas as pd
 
 from rethinklab.analysis.thin import thin
 from rethinklab.analysis.weights import ALL
-from rethinklab.figures.given import expect, told
+from rethinklab.figures import style
+from rethinklab.figures.given import expect, table_of, told
 from rethinklab.figures.histograms import (
     COLUMNS,
     MOST_PANELS,
@@ -18,14 +19,8 @@ from rethinklab.figures.histograms import (
     layer_panels,
     zeros_remark,
 )
-from rethinklab.figures.style import (
-    TEXT_WIDTH,
-    PaperFigure,
-    finish,
-    palette,
-    paper_style,
-    regime_look,
-)
+from rethinklab.figures.style import TEXT_WIDTH, OnFigure, PaperFigure, Width
+from rethinklab.results import Results
 from rethinklab.trainers.regimes import UNPRUNED
 
 REMEDY = ("`rethinklab record STUDY` makes it from a stored study by a method that acts on scales, "
@@ -34,30 +29,33 @@ AFTER = "pruned_from"
 WHOLE = "all layers"
 
 
-def scales(frame: pd.DataFrame, width: float = TEXT_WIDTH) -> PaperFigure:
+def scales(frame: pd.DataFrame | Results, width: Width = TEXT_WIDTH, *, fig: OnFigure = None,
+           note: bool = True) -> PaperFigure:
     """Histograms of the magnitudes of batch normalisation scales, of the network as a whole and a
     panel a layer: without and with the training in which the method drives scales to zero.
 
     frame: columns network ("unpruned" or "pruned_from"), layer, place, lower, upper and share (a
-    fraction), as `evidence.weights.gather_scales` makes it. At most 20 panels, of layers spread
+    fraction), as `Results.table("scales")` makes it. At most 20 panels, of layers spread
     evenly. Raises ConfigError where a column is missing or there are no rows.
     """
+    width = style.inches(width, fig)
+    frame = table_of(frame, "scales")
     expect(frame, COLUMNS, REMEDY)
     rows = frame.sort_values("place", kind="stable")
     layers = [name for name in dict.fromkeys(rows["layer"]) if name != ALL]
     chosen = [ALL, *thin(layers, MOST_PANELS - 1)] if layers else [ALL]
     rows = in_percent(rows[rows["layer"].isin(chosen)])
     numbers = rows.assign(layer=rows["layer"].replace({ALL: WHOLE})).reset_index(drop=True)
-    with paper_style():
+    with style.paper_style():
         looks: dict[str, tuple[str, dict[str, Any]]] = {
-            UNPRUNED: ("Unpruned", {"color": regime_look(UNPRUNED)["color"], "linestyle": "--"}),
-            AFTER: ("With sparsity training", {"color": palette()[3], "linestyle": "-"})}
+            UNPRUNED: ("Unpruned", {"color": style.regime_look(UNPRUNED)["color"],
+                                    "linestyle": "--"}),
+            AFTER: ("With sparsity training", {"color": style.palette()[3], "linestyle": "-"})}
         looks = {name: look for name, look in looks.items() if name in set(numbers["network"])}
-        figure = layer_panels(numbers, looks, width, "Scale |γ|",
-                              "Share of scales (%)")
-        return finish(figure, numbers, caption(numbers, count_layers(frame)),
-                      str(frame.attrs.get("label", "")),
-                      "Each panel has its own horizontal axis." + zeros_remark(numbers))
+        figure = layer_panels(numbers, looks, width, "Scale |γ|", "Share of scales (%)", fig, note)
+        return style.finish(figure, numbers, caption(numbers, count_layers(frame)),
+                            frame,
+                            "Each panel has its own horizontal axis." + zeros_remark(numbers))
 
 
 def caption(numbers: pd.DataFrame, count: int) -> str:

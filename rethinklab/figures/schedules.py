@@ -9,17 +9,11 @@ import pandas as pd
 from matplotlib.ticker import MaxNLocator, NullLocator
 
 from rethinklab.errors import ConfigError
+from rethinklab.figures import style
 from rethinklab.figures.given import expect
 from rethinklab.figures.histograms import name_axes
 from rethinklab.figures.lines import regime_lines
-from rethinklab.figures.style import (
-    TEXT_WIDTH,
-    PaperFigure,
-    finish,
-    light_grid,
-    paper_figure,
-    paper_style,
-)
+from rethinklab.figures.style import TEXT_WIDTH, OnFigure, PaperFigure, Width
 from rethinklab.trainers.recipe import Recipe
 from rethinklab.trainers.regimes import find_regime, regime_title, settle_regime
 
@@ -31,13 +25,15 @@ ROW = 1.1  # inches
 ROOM = 1.2  # factor above and below the rates
 
 
-def schedules(frame: pd.DataFrame, width: float = TEXT_WIDTH) -> PaperFigure:
+def schedules(frame: pd.DataFrame, width: Width = TEXT_WIDTH, *, fig: OnFigure = None,
+              note: bool = True) -> PaperFigure:
     """Learning rate (logarithmic) by epoch of each regime's own training: a panel a regime, all
     with the same axes, so that length and height can be compared.
 
     frame: columns regime, epoch and lr, as `schedule_table` makes it. Raises ConfigError where a
     column is missing, there are no rows, or no rate is above 0.
     """
+    width = style.inches(width, fig)
     expect(frame, COLUMNS, REMEDY)
     numbers = frame[list(COLUMNS)]
     above = numbers.loc[numbers["lr"] > 0, "lr"]
@@ -46,8 +42,8 @@ def schedules(frame: pd.DataFrame, width: float = TEXT_WIDTH) -> PaperFigure:
     looks = regime_lines(numbers["regime"])
     columns = max(1, min(len(looks), int((width - 0.3) / PANEL)))
     rows = math.ceil(len(looks) / columns)
-    with paper_style():
-        figure = paper_figure(width, 0.5 + ROW * rows)
+    with style.paper_style():
+        figure = style.paper_figure(width, 0.5 + ROW * rows, fig, note)
         grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
         for axes, (regime, look) in zip(grid.flat, looks.items(), strict=False):
             own = numbers[numbers["regime"] == regime].sort_values("epoch")
@@ -58,7 +54,7 @@ def schedules(frame: pd.DataFrame, width: float = TEXT_WIDTH) -> PaperFigure:
             axes.plot(edges[-1], rates[-1], color=look["color"], marker=look["marker"],
                       fillstyle=look["fillstyle"], markerfacecoloralt="white", clip_on=False)
             axes.set_title(f"{regime_title(regime)}: {len(own)}", fontsize=8)
-            light_grid(axes, "both")
+            style.light_grid(axes, "both")
         grid[0][0].set_yscale("log")
         grid[0][0].xaxis.set_major_locator(MaxNLocator(3, integer=True, min_n_ticks=1))
         grid[0][0].set_xlim(0, 1.04 * (numbers["epoch"].max() + 1))
@@ -66,7 +62,7 @@ def schedules(frame: pd.DataFrame, width: float = TEXT_WIDTH) -> PaperFigure:
                             _decade(above.max() * ROOM, math.ceil))
         grid[0][0].yaxis.set_minor_locator(NullLocator())
         name_axes(figure, grid, len(looks), "Epoch", "Learning rate")
-        return finish(figure, numbers, caption(numbers), str(frame.attrs.get("label", "")),
+        return style.finish(figure, numbers, caption(numbers), frame,
                       "Behind each name: its epochs, which count from the start of its training.")
 
 

@@ -9,33 +9,29 @@ import torch
 from torch import nn
 
 from rethinklab.errors import ConfigError
-from rethinklab.figures.style import (
-    TEXT_WIDTH,
-    PaperFigure,
-    finish,
-    palette,
-    paper_figure,
-    paper_style,
-)
+from rethinklab.figures import style
+from rethinklab.figures.style import TEXT_WIDTH, OnFigure, PaperFigure, Width
 from rethinklab.pruners import ChannelPruner, Plan, make_pruner
 
 COLUMNS = 5
 
 
-def scores(model: nn.Module, plan: Plan, width: float = TEXT_WIDTH) -> PaperFigure:
+def scores(model: nn.Module, plan: Plan, width: Width = TEXT_WIDTH, *, fig: OnFigure = None,
+           note: bool = True) -> PaperFigure:
     """Filter scores of each planned layer by the plan's method, in falling order and divided by
     the largest of the layer; the filters that the plan cuts are crosses.
 
     model: the unpruned network that the plan was made from.
     Source of the form: Li et al. (ICLR 2017), Figure 2a.
     """
+    width = style.inches(width, fig)
     numbers = score_table(model, plan)
     columns = min(COLUMNS, len(plan.widths))
     rows = math.ceil(len(plan.widths) / columns)
-    with paper_style():
-        figure = paper_figure(width, 0.55 + 1.0 * rows)
+    with style.paper_style():
+        figure = style.paper_figure(width, 0.55 + 1.0 * rows, fig, note)
         grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
-        colours = palette()
+        colours = style.palette()
         for axes, (name, layer) in zip(grid.flat, numbers.groupby("layer", sort=False),
                                        strict=False):
             share = (layer["rank"] - 0.5) / len(layer)
@@ -59,9 +55,10 @@ def scores(model: nn.Module, plan: Plan, width: float = TEXT_WIDTH) -> PaperFigu
                    for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
         figure.legend(list(handles.values()), list(handles), loc="outside upper right", ncols=2,
                       markerscale=1.6, handletextpad=0.1)
-        return finish(figure, numbers, caption(numbers), f"{plan.method}, target {plan.target}",
-                      "Rank: place of the filter in its layer, from the largest score, over the "
-                      "number of filters.")
+        return style.finish(figure, numbers, caption(numbers),
+                            f"{plan.method}, target {plan.target}",
+                            "Rank: place of the filter in its layer, from the largest score, over "
+                            "the number of filters.")
 
 
 def score_table(model: nn.Module, plan: Plan) -> pd.DataFrame:

@@ -5,15 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from rethinklab.figures.given import expect
-from rethinklab.figures.style import (
-    TEXT_WIDTH,
-    PaperFigure,
-    finish,
-    light_grid,
-    paper_figure,
-    paper_style,
-)
+from rethinklab.figures import style
+from rethinklab.figures.given import expect, table_of
+from rethinklab.figures.style import TEXT_WIDTH, OnAxes, PaperFigure, Width
+from rethinklab.results import Results
 
 COLUMNS = ("layer", "ratio", "accuracy")
 MARKERS = "osD^vP*X"
@@ -22,13 +17,16 @@ ROWS_OF_LEGEND = 14
 COLUMN_OF_LEGEND = 2.75  # inches of the figure's width for each column of names
 
 
-def sensitivity(frame: pd.DataFrame, width: float = TEXT_WIDTH, height: float = 2.6) -> PaperFigure:
+def sensitivity(frame: pd.DataFrame | Results, width: Width = TEXT_WIDTH, height: float = 2.6, *,
+                ax: OnAxes = None, note: bool = True) -> PaperFigure:
     """Accuracy (%) against the share of a layer's filters removed (%), a line a layer.
 
     frame: columns layer, ratio and accuracy (fractions), as `rethinklab.pruners.sensitivity`
     makes it. Colours run from the first layer (dark) to the last (light); of many layers these are
     the only key. Raises ConfigError where a column is missing.
     """
+    width = style.inches(width, ax)
+    frame = table_of(frame, "sensitivity")
     from matplotlib import colormaps
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import ListedColormap, Normalize
@@ -36,9 +34,9 @@ def sensitivity(frame: pd.DataFrame, width: float = TEXT_WIDTH, height: float = 
     expect(frame, COLUMNS, "rl.pruners.sensitivity.sensitivity(model, data) makes one")
     numbers = frame[list(COLUMNS)].reset_index(drop=True)
     layers = list(dict.fromkeys(numbers["layer"]))
-    label = str(frame.attrs.get("label", ""))
-    with paper_style():
-        figure = paper_figure(width, height)
+    label = frame
+    with style.paper_style():
+        figure = style.paper_figure(width, height, ax, note)
         axes = figure.add_subplot()
         shades = ListedColormap(colormaps["viridis"](np.linspace(0, 0.92, 256)))
         for place, name in enumerate(layers):
@@ -49,14 +47,14 @@ def sensitivity(frame: pd.DataFrame, width: float = TEXT_WIDTH, height: float = 
                       markersize=3.5)
         axes.set_xlabel("Filters of the layer removed (%)")
         axes.set_ylabel("Accuracy (%)")
-        light_grid(axes)
+        style.light_grid(axes)
         columns = -(-len(layers) // ROWS_OF_LEGEND)
         if columns <= width / COLUMN_OF_LEGEND:
             figure.legend(loc="outside right upper", fontsize=7, handlelength=2.6, ncols=columns)
         else:
             order = ScalarMappable(Normalize(1, len(layers)), shades)
             figure.colorbar(order, ax=axes, label="Layer, in order", aspect=30)
-        return finish(figure, numbers, caption(numbers), label)
+        return style.finish(figure, numbers, caption(numbers), label)
 
 
 def caption(numbers: pd.DataFrame) -> str:

@@ -7,21 +7,25 @@ import re
 import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, TypeAlias, cast
 
 import pandas as pd
 from matplotlib import rc_context
-from matplotlib.figure import Figure
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+from rethinklab.errors import ConfigError
 from rethinklab.trainers.regimes import REGIMES, UNPRUNED, settle_regime
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 TEXT_WIDTH = 5.5  # inches: ICLR's text block
 VENUES = {"iclr": 5.5, "neurips": 5.5, "icml": 6.75, "icml-column": 3.25, "cvpr": 6.875,
           "cvpr-column": 3.25}  # inches, of the text block or of one of its columns
+
+NARROWEST, WIDEST = 2.0, 20.0  # inches
+Width: TypeAlias = float | str  # inches, or the name of a venue
+OnAxes: TypeAlias = Axes | None  # the caller's own, for a figure of one panel
+OnFigure: TypeAlias = SubFigure | Figure | None  # the caller's own, for one of several panels
 
 RC: dict[str, Any] = {
     "font.family": "STIXGeneral", "mathtext.fontset": "stix", "font.size": 9,
@@ -43,6 +47,40 @@ class PaperFigure(Figure):
     numbers: pd.DataFrame
     caption: str
     note: str
+    footed: bool = True
+
+
+class Part:
+    """Axes or a sub-figure of somebody else's figure, to be drawn on as if it were a figure of its
+    own. What it shows it carries as a `PaperFigure` does; its size, and where its numbers are from,
+    are for the caller to settle."""
+
+    def __init__(self, on: Axes | SubFigure | Figure) -> None:
+        self.on = on
+
+    def add_subplot(self) -> Axes:
+        return self.on if isinstance(self.on, Axes) else self.on.add_subplot()
+
+    def get_size_inches(self) -> tuple[float, float]:
+        box = self.on.bbox
+        dpi = self.on.get_figure(root=True).dpi  # type: ignore[union-attr]
+        return box.width / dpi, box.height / dpi
+
+    def set_size_inches(self, width: float, height: float) -> None:
+        """Nothing: there is no room to be made."""
+
+    def legend(self, *what: Any, loc: str, **how: Any) -> None:
+        """Over the axes, or where a figure has it."""
+        if isinstance(self.on, Axes):
+            self.on.legend(*what, loc="lower center", bbox_to_anchor=(0.5, 1.0), **how)
+        else:
+            self.on.legend(*what, loc=loc, **how)  # type: ignore[call-overload]
+
+    def colorbar(self, *what: Any, **how: Any) -> Any:
+        return self.on.get_figure(root=True).colorbar(*what, **how)  # type: ignore[union-attr]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.on, name)  # subplots, supxlabel, ... of a sub-figure
 
 
 @contextmanager
@@ -52,9 +90,34 @@ def paper_style() -> Iterator[None]:
         yield
 
 
-def paper_figure(width: float = TEXT_WIDTH, height: float = 2.4) -> PaperFigure:
-    """An empty figure of that size in inches. Use inside `paper_style()`."""
-    return PaperFigure(figsize=(width, height), layout="constrained")
+def inches(width: Width, on: Axes | SubFigure | Figure | None = None) -> float:
+    """The width of a figure: in inches, by the name of a venue, or of what it is drawn on. Raises
+    ConfigError for anything else."""
+    if on is not None:
+        return Part(on).get_size_inches()[0]
+    found = VENUES.get(width.lower(), width) if isinstance(width, str) else width
+    try:
+        found = float(found)
+    except ValueError:
+        found = 0.0
+    if not NARROWEST <= found <= WIDEST:
+        raise ConfigError(f"width {width!r} must be one of {', '.join(VENUES)}, or a number of "
+                          f"inches from {NARROWEST:g} to {WIDEST:g}.")
+    return found
+
+
+def paper_figure(width: float = TEXT_WIDTH, height: float = 2.4,
+                 on: Axes | SubFigure | Figure | None = None, note: bool = True) -> PaperFigure:
+    """An empty figure of that size in inches, or what stands for one where a figure is drawn `on`
+    the caller's axes or sub-figure. Use inside `paper_style()`.
+
+    note: whether `finish` prints at the foot where the numbers are from.
+    """
+    if on is not None:
+        return cast(PaperFigure, Part(on))
+    figure = PaperFigure(figsize=(width, height), layout="constrained")
+    figure.footed = note
+    return figure
 
 
 def palette() -> list[tuple[float, float, float]]:
@@ -126,19 +189,24 @@ def say_scale(words: str) -> None:
     _around["scale"] = words
 
 
-def finish(figure: PaperFigure, numbers: pd.DataFrame, caption: str, label: str,
+def finish(figure: PaperFigure, numbers: pd.DataFrame, caption: str, label: str | pd.DataFrame,
            remark: str = "") -> PaperFigure:
     """Give a figure what it carries, and print the remark on how to read it and the label of
-    where its numbers are from at its foot, for which room is made.
+    where its numbers are from at its foot, for which room is made. label: it, or the table that
+    has it in its `attrs`.
 
     Call it last, inside `paper_style()`. Legends outside the axes belong above or to the right:
     below is the foot.
     """
+    if isinstance(label, pd.DataFrame):
+        label = str(label.attrs.get("label", ""))
     if _around["scale"] and not re.search(r"\bscale\b", label):
         label = " ".join(part for part in (f"{label.rstrip('.')}." if label else "",
                                            _around["scale"]) if part)
     figure.numbers = numbers.reset_index(drop=True)
     figure.caption, figure.note = caption, label
+    if isinstance(figure, Part) or not figure.footed:
+        return figure
     width, height = figure.get_size_inches()
     text = " ".join(part for part in (remark, label) if part)
     lines = textwrap.wrap(text, max(20, int(width * NOTE_CHARACTERS)))

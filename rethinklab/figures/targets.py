@@ -5,31 +5,26 @@ from __future__ import annotations
 import pandas as pd
 
 from rethinklab.errors import ConfigError
+from rethinklab.figures import style
 from rethinklab.figures.layer_widths import check_widths, room_for
-from rethinklab.figures.style import (
-    TEXT_WIDTH,
-    PaperFigure,
-    finish,
-    light_grid,
-    palette,
-    paper_figure,
-    paper_style,
-)
+from rethinklab.figures.style import TEXT_WIDTH, OnFigure, PaperFigure, Width
 
 KINDS = {"predefined": ("by the user", 7), "automatic": ("by the method", 0)}
 MOST_NUMBERS = 4  # layers in an inch, above which percentages fit side by side
 MOST_BARS = 9  # in an inch, that have room for whiskers and dots
 
 
-def targets(frame: pd.DataFrame, width: float = TEXT_WIDTH) -> PaperFigure:
+def targets(frame: pd.DataFrame, width: Width = TEXT_WIDTH, *, fig: OnFigure = None,
+            note: bool = True) -> PaperFigure:
     """Share kept (%) of each layer, a row of bars for each way to decide it: predefined, where the
     user says it, and automatic, where the method finds it; mean, standard deviation and seeds.
 
-    frame: tables of widths (`rethinklab.evidence.architectures.gather_widths`) together, with a
+    frame: tables of widths (`Results.table("widths")`) together, with a
     column kind, "predefined" or "automatic", and of several studies a column study.
     Raises ConfigError where a column or every width is missing, or a kind is another.
     Source of the form: Liu et al. (ICLR 2019), Figure 2.
     """
+    width = style.inches(width, fig)
     from matplotlib.ticker import MaxNLocator
 
     check_widths(frame, ("kind",))
@@ -42,8 +37,8 @@ def targets(frame: pd.DataFrame, width: float = TEXT_WIDTH) -> PaperFigure:
     groups = [(kind, study) for kind in KINDS
               for study in dict.fromkeys(given.loc[given["kind"] == kind, "study"])]
     few, some = (len(layers) <= most * width for most in (MOST_NUMBERS, MOST_BARS))
-    with paper_style():
-        figure = paper_figure(width, 0.5 + 1.15 * len(groups))
+    with style.paper_style():
+        figure = style.paper_figure(width, 0.5 + 1.15 * len(groups), fig, note)
         grid = figure.subplots(len(groups), 1, squeeze=False, sharex=True, sharey=True)
         for axes, (kind, study) in zip(grid.flat, groups, strict=True):
             row = numbers[(numbers["kind"] == kind) & (numbers["study"] == study)]
@@ -52,7 +47,7 @@ def targets(frame: pd.DataFrame, width: float = TEXT_WIDTH) -> PaperFigure:
             meaning, colour = KINDS[kind]
             axes.bar(places, 100, 0.8, color="white", edgecolor="0.6",
                      linewidth=0.5 if some else 0)
-            axes.bar(places, row["mean"] * 100, 0.8, color=palette()[colour],
+            axes.bar(places, row["mean"] * 100, 0.8, color=style.palette()[colour],
                      hatch="////" if kind == "predefined" and some else "", edgecolor="white",
                      linewidth=0)
             if some and row["sd"].fillna(0).gt(0).any():
@@ -67,7 +62,7 @@ def targets(frame: pd.DataFrame, width: float = TEXT_WIDTH) -> PaperFigure:
                                       textcoords="offset points", ha="center", fontsize=7)
             named = f"{kind.capitalize()}: {meaning}" + (f" ({study})" if study else "")
             axes.set_title(named, fontsize=8, loc="left", pad=12 if few else 4)
-            light_grid(axes)
+            style.light_grid(axes)
         grid[0, 0].set(ylim=(0, 103), yticks=[0, 50, 100], xlim=room_for(len(layers)))
         grid[0, 0].xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         grid.flat[-1].set_xlabel("Layer, by number in the order of the forward pass")
@@ -75,7 +70,7 @@ def targets(frame: pd.DataFrame, width: float = TEXT_WIDTH) -> PaperFigure:
             grid[0, 0].set_ylabel("Kept (%)")
         else:
             figure.supylabel("Kept of the layer (%)", fontsize=9)
-        return finish(figure, numbers, caption(numbers), str(frame.attrs.get("label", "")),
+        return style.finish(figure, numbers, caption(numbers), frame,
                       ("Outlines: the whole layer. " if some else "") + "Bars: mean share kept"
                       + (" ± sd, dots: seeds." if numbers["sd"].fillna(0).gt(0).any() and some
                          else ".") + (" Numbers: the mean." if few else ""))

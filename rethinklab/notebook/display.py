@@ -5,8 +5,10 @@ from __future__ import annotations
 from io import BytesIO
 from typing import Any
 
-from rethinklab.experiments.results import Results
 from rethinklab.figures.style import PaperFigure, paper_style
+from rethinklab.results import Results
+
+PIXELS = 96  # of the screen, in an inch
 
 
 def show_figures() -> bool:
@@ -30,13 +32,14 @@ def show_figures() -> bool:
     return True
 
 
-def picture(figure: PaperFigure) -> tuple[bytes, dict[str, str]]:
-    """The figure as PNG in its own size, and as the metadata of the output its caption, as
-    alternative text, and its note."""
+def picture(figure: PaperFigure) -> tuple[bytes, dict[str, Any]]:
+    """The figure as PNG with two pixels for each that it is shown in, for screens that have them;
+    and as the metadata of the output its width, its caption, as alternative text, and its note."""
     buffer = BytesIO()
     with paper_style():
-        figure.savefig(buffer, format="png", dpi=figure.dpi, metadata={"Software": None})
-    return buffer.getvalue(), {"alt": getattr(figure, "caption", ""),
+        figure.savefig(buffer, format="png", dpi=2 * PIXELS, metadata={"Software": None})
+    return buffer.getvalue(), {"width": round(PIXELS * figure.get_figwidth()),
+                               "alt": getattr(figure, "caption", ""),
                                "note": getattr(figure, "note", "")}
 
 

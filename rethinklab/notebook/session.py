@@ -13,18 +13,14 @@ import pandas as pd
 
 import rethinklab
 from rethinklab.errors import ConfigError, unknown_name
-from rethinklab.evidence.catalogue import find_evidence
-from rethinklab.evidence.stored import StoredStudy
-from rethinklab.evidence.tables import load_table
 from rethinklab.experiments.queue import Entry, choose, load_queue
-from rethinklab.experiments.results import Results
-from rethinklab.experiments.runner import run
 from rethinklab.experiments.settings import study_settings
-from rethinklab.experiments.store import Store
 from rethinklab.experiments.study import Study
 from rethinklab.figures.style import say_scale
 from rethinklab.notebook.checks.common import Unanswered, Wrong
 from rethinklab.notebook.display import show_figures
+from rethinklab.results import Results, load_studies, run
+from rethinklab.results.tables import find_table
 from rethinklab.trainers.loop import pick_device
 from rethinklab.values import whole
 
@@ -58,7 +54,7 @@ class Session:
         """The study `name`: as recorded in data/results where the scale is "cached", else run
         here, with the finished part of an earlier run taken from the folder runs.
 
-        name: as the file is called. At the scale "quick" a tiny form of the study runs, at
+        name: as its folder is called. At the scale "quick" a tiny form of the study runs, at
         "classroom" the study as it was recorded, and at "paper" its counterpart on CIFAR-10 at the
         published length and width.
         Raises ConfigError for a name that is not recorded.
@@ -66,7 +62,7 @@ class Session:
         if self.scale != "cached":
             return run(self.study(name), self.store, workers=0 if self.scale == "quick" else None,
                        progress=self.scale != "quick")
-        return Results.load(self._recorded(name))
+        return load_studies(self.root / QUEUE.parent, [name])[name]
 
     def evidence(self, kind: str, name: str) -> pd.DataFrame:
         """A small table beside the results of the study `name`, such as "weights" or "widths", as
@@ -74,15 +70,8 @@ class Session:
 
         Raises ConfigError for a kind or a study that there is not.
         """
-        find_evidence(kind)
-        if self.scale == "cached":
-            self._recorded(name)
-            path = self.root / QUEUE.parent / kind / f"{name}.csv"
-            if not path.is_file():
-                raise ConfigError(f"no {kind} are recorded of {name}.")
-            return load_table(path)
-        self.results(name)
-        return find_evidence(kind).gather(StoredStudy(self.study(name).name, Store(self.store)))
+        find_table(kind)  # before anything runs
+        return self.results(name).table(kind)
 
     def study(self, name: str) -> Study:
         """The study that `results(name)` runs where the scale is not "cached", or that was
@@ -123,13 +112,6 @@ class Session:
         """Where studies that run here are kept: the folder runs of the project, or the one that
         the environment variable RETHINKLAB_STORE names."""
         return Path(os.environ.get(STORE_VARIABLE) or self.root / "runs")
-
-    def _recorded(self, name: str) -> Path:
-        folder = self.root / QUEUE.parent
-        path = folder / f"{name}.csv"
-        if not path.is_file():
-            raise unknown_name("recorded study", name, [p.stem for p in folder.glob("*.csv")])
-        return path
 
 
 def counterpart(entry: Entry, scale: str) -> Study:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 from rethinklab.analysis.paired_tests import ALPHA, t_tests
-from rethinklab.experiments.results import Results
 from rethinklab.notebook.checks.common import (
     answered,
     close,
@@ -17,6 +16,7 @@ from rethinklab.notebook.checks.common import (
     refuse,
     returned,
 )
+from rethinklab.results import Results
 from rethinklab.trainers.recipe import Recipe
 from rethinklab.trainers.regimes import UNPRUNED, regime_title
 

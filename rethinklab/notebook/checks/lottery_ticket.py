@@ -24,7 +24,7 @@ from rethinklab.trainers.regimes import regime_title
 def ticket_loss(answer: Any, table: pd.DataFrame) -> str:
     """The ticket's mean accuracy at the smallest share removed minus that at the largest, in
     percentage points, at the largest learning rate of `table` (see
-    `evidence.comparisons.lottery_tables`).
+    `results.comparisons.lottery_tables`).
 
     Raises Wrong for a swapped sign, fractions, another rate or regime, or both rates together.
     """

@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rethinklab.experiments.results import Results
 from rethinklab.notebook.checks.common import (
     answered,
     demand,
@@ -17,6 +16,7 @@ from rethinklab.notebook.checks.common import (
     returned,
 )
 from rethinklab.pruners.sss import soft_threshold
+from rethinklab.results import Results
 
 
 def seeds_above(answer: Any, results: Results, first: str = "scratch-b",

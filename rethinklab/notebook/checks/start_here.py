@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from rethinklab.experiments.results import Results
 from rethinklab.notebook.checks.common import answered, close, demand, kind, number, refuse
 from rethinklab.pruners import Plan
+from rethinklab.results import Results
 
 
 def mean_difference(answer: Any, results: Results, a: str, b: str) -> str:

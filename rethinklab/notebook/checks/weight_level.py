@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rethinklab.experiments.results import Results
 from rethinklab.notebook.checks.common import (
     answered,
     close,
@@ -18,6 +17,7 @@ from rethinklab.notebook.checks.common import (
     refuse,
     returned,
 )
+from rethinklab.results import Results
 from rethinklab.trainers.regimes import UNPRUNED, find_regime, regime_title
 
 SHARES = (0.25, 0.8)

@@ -10,7 +10,6 @@ import pandas as pd
 
 from rethinklab.analysis.statistics import PairedComparison
 from rethinklab.errors import ConfigError
-from rethinklab.experiments.results import Results
 from rethinklab.figures.style import (
     TEXT_WIDTH,
     PaperFigure,
@@ -21,6 +20,7 @@ from rethinklab.figures.style import (
     regime_look,
 )
 from rethinklab.notebook.widgets.explorer import Explorer, choice, slider
+from rethinklab.results import Results
 from rethinklab.trainers.regimes import UNPRUNED, find_regime, regime_title
 
 if TYPE_CHECKING:
