@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from rethinklab.cli import app
 from rethinklab.errors import ConfigError
 from rethinklab.experiments.queue import load_queue
 from rethinklab.experiments.store import Store
+from rethinklab.experiments.trial import SCHEMA
 from rethinklab.results import TABLES, load_studies, run
 from rethinklab.results.rerun import Again, is_recorded, pick, recorded_rows, rerun
 
@@ -134,15 +136,16 @@ def test_addresses_that_are_not_recorded_or_whose_images_changed_are_named(folde
 
 
 def test_what_was_recorded_under_another_schema_is_told(folder, tmp_path):
-    table = pd.read_csv(folder / "small.csv", dtype=str)
-    address = table.loc[2, "address"]
-    table.drop(columns="schema").to_csv(folder / "small.csv", index=False)  # older than the column
+    address = pd.read_csv(folder / "small" / "trials.csv").loc[2, "address"]
+    path = folder / "small" / "study.json"
+    assert json.loads(path.read_text())["schema"] == SCHEMA
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"schema": 1}))
     says = r"of small was recorded under schema 1 .* has schema 2, .*record the study anew"
     with pytest.raises(ConfigError, match=f"{address} {says}"):
         rerun(folder, [address], Store(tmp_path / "again"))
     with pytest.raises(ConfigError, match=says):
         pick(folder, 1, 0)
-    table.assign(schema="3").to_csv(folder / "small.csv", index=False)
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"schema": 3}))
     with pytest.raises(ConfigError, match="recorded under schema 3"):
         rerun(folder, [address], Store(tmp_path / "again"))
 

@@ -63,7 +63,7 @@ def test_methods_of_equal_widths_train_from_scratch_once(done):
         tuned = results.frame.set_index("regime").loc["finetune"]
         assert tuned["trained_for"] == results.frame["method"].iloc[0]
         assert tuned["trained_at"] == tuned["address"]
-    kept = [StoredStudy(results.name, store).plan(0) for results in found.values()]
+    kept = [StoredStudy.named(results.name, store).plan(0) for results in found.values()]
     assert len({str(dict(plan.keep)) for plan in kept}) > 1  # other channels, as many
     assert check(store) == []
 
@@ -72,8 +72,8 @@ def test_what_is_shared_is_what_each_would_have_trained_itself(done, images, tmp
     store, _, found = done
     alone = run(study_by(images, "thinet"), tmp_path / "alone")
     assert set(rows(alone, "trained_for")["trained_for"]) == {"thinet"}
-    there = StoredStudy(alone.name, alone.store)
-    here = StoredStudy(found["thinet"].name, store)
+    there = StoredStudy.named(alone.name, alone.store)
+    here = StoredStudy.named(found["thinet"].name, store)
     for regime in ("scratch-e", "scratch-b"):
         own, shared = there.state(regime, 0), here.state(regime, 0)
         assert own.keys() == shared.keys()
@@ -83,7 +83,7 @@ def test_what_is_shared_is_what_each_would_have_trained_itself(done, images, tmp
         accuracy, _ = rl.evaluate(here.network(regime, 0), here.data)
         row = found["thinet"].frame.set_index("regime").loc[regime]
         assert accuracy == pytest.approx(row["test_accuracy"])
-    assert here.results.mcnemar("scratch-e", "finetune")
+    assert found["thinet"].mcnemar("scratch-e", "finetune")
 
 
 def test_a_ledger_counts_a_shared_training_in_full_and_no_other_methods_plan(done):
@@ -229,7 +229,7 @@ def test_an_archive_takes_the_training_along_and_gc_keeps_it(done, tmp_path):
     assert report.refused == []
     assert sum(a.startswith("scratch-") for a in there.addresses()) == 2
     assert check(there) == []
-    assert StoredStudy(found["thinet"].name, there).network("scratch-e", 0)
+    assert StoredStudy.named(found["thinet"].name, there).network("scratch-e", 0)
     assert gc(there, unreferenced=True).removed == []
     shutil.rmtree(there.root / "studies")
     (there.root / "studies").mkdir()
@@ -238,8 +238,9 @@ def test_an_archive_takes_the_training_along_and_gc_keeps_it(done, tmp_path):
 
 
 def test_results_tell_their_schema_and_an_older_store_is_marked_anew(done, tmp_path):
-    _, _, found = done
-    assert set(found["thinet"].frame["schema"]) == {SCHEMA}
+    store, _, found = done
+    assert {store.read_address(address)["schema"]
+            for address in found["thinet"].frame["address"]} == {SCHEMA}
     assert SCHEMA == 2
     (tmp_path / "store.json").write_text('{"schema": 1}')
     (tmp_path / "stages").mkdir()
