@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrizations, prune
 
 import rethinklab as rl
+from rethinklab.analysis.connectivity import reestimate
 from rethinklab.errors import ConfigError, PlanError
 from rethinklab.models.outputs import logits
 from rethinklab.pruners.probe import survey
@@ -206,6 +207,18 @@ def test_a_view_after_a_convolution_trains_in_contiguous_memory(precision):
     assert rl.evaluate(trained, data)[0] == pytest.approx(float(right))
 
 
+def test_statistics_are_estimated_anew_in_contiguous_memory_too():
+    """Over one batch they are that batch's own, as a step of training with momentum 1 has them."""
+    images = torch.randn(8, *SHAPE).to(memory_format=torch.channels_last)
+    found, wanted = View(), View()
+    wanted.load_state_dict(found.state_dict())
+    reestimate(found, [images])
+    wanted.features[1].momentum = 1.0
+    wanted.train()(images.contiguous())
+    for name, value in wanted.features[1].named_buffers():
+        assert torch.allclose(found.features[1].get_buffer(name), value, atol=1e-6), name
+
+
 @pytest.mark.parametrize("method", ["l1", "thinet", "regression", "slimming", "weight-level"])
 def test_every_pruner_looks_at_a_network_that_needs_contiguous_memory(method):
     options = {"images": 8} if method in ("thinet", "regression") else {}
@@ -223,24 +236,25 @@ class Several(nn.Module):
 
     def forward(self, x):
         x = self.features(x).mean((2, 3))
-        return self.give(self, self.head(x), self.aside(x))
+        return self.give(self, self.head(x), x)
 
 
 FORMS = {
-    "tuple": lambda net, y, z: (y, z),
-    "list of one": lambda net, y, z: [y],
-    "named": lambda net, y, z: {"aux": z, "out": y},
-    "logits": lambda net, y, z: {"logits": y, "hidden": z},
-    "only entry": lambda net, y, z: {"prediction": y},
-    "auxiliary in training": lambda net, y, z: (y, z) if net.training else y,
-    "torchvision's": lambda net, y, z: torchvision.models.GoogLeNetOutputs(y, z, z),
+    "tuple": lambda net, y, x: (y, net.aside(x)),
+    "list of one": lambda net, y, x: [y],
+    "named": lambda net, y, x: {"aux": net.aside(x), "out": y},
+    "logits": lambda net, y, x: {"logits": y, "hidden": net.aside(x)},
+    "only entry": lambda net, y, x: {"prediction": y},
+    "auxiliary in training": lambda net, y, x: (y, net.aside(x)) if net.training else y,
+    "torchvision's": lambda net, y, x: torchvision.models.GoogLeNetOutputs(
+        y, net.aside(x), net.aside(x)),
 }
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_of_several_outputs_the_class_scores_are_trained_on(form):
     data, outcomes = task(), []
-    for give in (lambda net, y, z: y, FORMS[form]):
+    for give in (lambda net, y, x: y, FORMS[form]):
         with rl.seeds.global_stream(0, "several"):
             model = Several(give)
         outcomes.append(rl.train(model, data, RECIPE, progress=False))
@@ -254,10 +268,10 @@ def test_of_several_outputs_the_class_scores_are_trained_on(form):
 
 
 @pytest.mark.parametrize(("give", "says"), [
-    (lambda net, y, z: {"scores": y, "features": z}, "dict with scores, features"),
-    (lambda net, y, z: None, "NoneType"),
-    (lambda net, y, z: ((y, z), z), "tuple"),
-    (lambda net, y, z: (), "tuple")])
+    (lambda net, y, x: {"scores": y, "features": x}, "dict with scores, features"),
+    (lambda net, y, x: None, "NoneType"),
+    (lambda net, y, x: ((y, x), x), "tuple"),
+    (lambda net, y, x: (), "tuple")])
 def test_outputs_whose_meaning_is_not_clear_end_in_one_sentence(give, says):
     model, data = Several(give), task()
     for call in (lambda: rl.train(model, data, RECIPE, progress=False),
@@ -276,7 +290,7 @@ class Seen(rl.Callback):
 
 class Fails(Several):
     def __init__(self, how):
-        super().__init__(lambda net, y, z: y)
+        super().__init__(lambda net, y, x: y)
         self.how = how
 
     def forward(self, x):
@@ -288,7 +302,7 @@ class Fails(Several):
     (lambda net, x, y: y[:, :2] if net.training and len(x) > 5 else y.detach(), "requires_grad"),
     (lambda net, x, y: y[:1] if net.training else y, "shape"),
     (lambda net, x, y: y.sum() if net.training else y, "shape"),
-    (lambda net, x, y: (y.view(3, -1) if len(x) > 1 else y), "2, 3")])
+    (lambda net, x, y: (y.view(3, -1) if len(x) > 1 else y), r"\(3, 2\)")])
 def test_what_cannot_train_is_told_before_anything_has_run(how, says):
     seen, model = Seen(), Fails(how)
     before, draws = deepcopy(model.state_dict()), torch.get_rng_state()

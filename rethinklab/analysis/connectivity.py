@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from rethinklab.errors import ConfigError
+from rethinklab.models.outputs import readable
 from rethinklab.values import number, plain
 
 State = Mapping[str, Tensor]
@@ -86,7 +87,7 @@ def reestimate(model: nn.Module, batches: Iterable[Tensor]) -> None:
             layer.momentum = None  # the plain average of all batches
             layer.train()
         for images in batches if layers else ():
-            model(images)
+            model(readable(model, images))
     finally:
         for layer, momentum in zip(layers, momenta, strict=True):
             layer.momentum = momentum

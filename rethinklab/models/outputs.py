@@ -1,11 +1,13 @@
-"""What a network says of its images, whatever else its forward pass gives."""
+"""What a network says of its images, whatever else its forward pass gives, and however it wants
+to read them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from rethinklab.errors import ConfigError
 
@@ -32,3 +34,39 @@ def logits(output: Any) -> Tensor:
             "be told; let forward() give a tensor, a tuple or list that begins with it, or a "
             f"dictionary that holds it as {' or '.join(map(repr, NAMES))}.")
     return found
+
+
+class Reading:
+    """The class scores (N, classes) of a network in evaluation mode for batches (N, C, H, W).
+
+    Batches are channels-last in memory. A network that cannot read them so (`view` after a
+    convolution) is given them contiguous from the first refusal on.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model, self.contiguous = model, False
+
+    def __call__(self, images: Tensor) -> Tensor:
+        if not self.contiguous:
+            try:
+                return logits(self.model(images))
+            except RuntimeError:
+                if images.is_contiguous():
+                    raise
+                self.contiguous = True
+        return logits(self.model(images.contiguous()))
+
+
+@torch.no_grad()
+def readable(model: nn.Module, images: Tensor) -> Tensor:
+    """`images` (N, C, H, W) in a memory layout in which `model` can read them; their device may be
+    another. The model is left as it was."""
+    modes = {module: module.training for module in model.modules()}
+    device = next((p.device for p in model.parameters()), images.device)
+    read = Reading(model.eval())
+    try:
+        read(images[:2].to(device))
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+    return images.contiguous() if read.contiguous else images

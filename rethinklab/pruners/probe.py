@@ -87,8 +87,8 @@ def _ignored(graph: ChannelGraph, removed: Removed) -> bool:
     for training in (False, True):
         work.train(training)
         outputs = []
-        for scale in (1.0, 2.0):
-            with _disturbed(work, removed, scale), global_stream(0, "probe"):
+        for draw in (0, 1):  # other noise, not stronger noise: a normalisation undoes a factor
+            with _disturbed(work, removed, draw), global_stream(0, "probe"):
                 try:
                     outputs.append(_tensors(work(images)))
                 except Exception:  # in training mode alone: told before it is trained
@@ -111,18 +111,20 @@ def _tensors(output: Any) -> list[Tensor]:
 
 
 @contextmanager
-def _disturbed(model: nn.Module, removed: Removed, scale: float) -> Iterator[None]:
-    """Noise in place of the output channels `removed`, `scale` times as strong."""
-    def hook(channels: Sequence[int]) -> Callable[..., Tensor]:
+def _disturbed(model: nn.Module, removed: Removed, draw: int) -> Iterator[None]:
+    """Noise in place of the output channels `removed`, and `draw` says which."""
+    def hook(name: str, channels: Sequence[int]) -> Callable[..., Tensor]:
+        draws = generator(draw, "noise", name)
+
         def disturb(module: nn.Module, _: Any, output: Tensor) -> Tensor:
             output = output.clone()
             along = output.ndim - 1 if isinstance(module, nn.Linear) else 1
             index = torch.tensor(channels, device=output.device)
-            noise = torch.randn_like(output.index_select(along, index))
-            return output.index_copy_(along, index, scale * noise)
+            noise = torch.randn(output.index_select(along, index).shape, generator=draws)
+            return output.index_copy_(along, index, noise.to(output))
         return disturb
 
-    handles = [model.get_submodule(name).register_forward_hook(hook(channels))
+    handles = [model.get_submodule(name).register_forward_hook(hook(name, channels))
                for name, channels in removed.items()]
     try:
         yield

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from rethinklab.data import ImageData
 from rethinklab.errors import PlanError
 from rethinklab.models.copying import duplicate
+from rethinklab.models.outputs import readable
 from rethinklab.models.residual import Branch, residual_branches, shortcut_of
 from rethinklab.pruners.base import ChannelPruner, Origin, Request
 from rethinklab.pruners.budget import parse_budget
@@ -42,7 +43,6 @@ from rethinklab.pruners.thinet import (
     watch,
 )
 from rethinklab.seeds import generator
-from rethinklab.trainers.evaluate import readable
 from rethinklab.values import number, settle
 
 MOST_FEATURES = 10_000  # inputs times kernel of one layer: their Gram matrix takes 800 MB

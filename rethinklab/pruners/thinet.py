@@ -18,6 +18,7 @@ from rethinklab.data import ImageData
 from rethinklab.data.batches import calibration_batch
 from rethinklab.errors import PlanError
 from rethinklab.models.copying import duplicate
+from rethinklab.models.outputs import readable
 from rethinklab.pruners.base import ChannelPruner, Origin, need
 from rethinklab.pruners.budget import parse_budget
 from rethinklab.pruners.gram import (
@@ -32,7 +33,6 @@ from rethinklab.pruners.graph import LAYERS, ChannelGraph, Shape, out_width
 from rethinklab.pruners.plan import Plan, make_plan
 from rethinklab.pruners.surgery import without
 from rethinklab.seeds import MAX_SEED, check_seed, generator, stream
-from rethinklab.trainers.evaluate import readable
 from rethinklab.trainers.loop import train
 from rethinklab.trainers.masks import HoldMasks
 from rethinklab.values import settle, whole

@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy
 
 from rethinklab.data import AnyData
 from rethinklab.data.batches import test_batches
-from rethinklab.models.outputs import logits
+from rethinklab.models.outputs import Reading
 from rethinklab.trainers import distributed
 
 
@@ -69,36 +69,6 @@ def score(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> tuple[f
         count += len(labels)
     hits, losses, images_seen = distributed.totals([right, loss, torch.full_like(right, count)])
     return hits / images_seen, losses / images_seen
-
-
-class Reading:
-    """The class scores (N, classes) of a network in evaluation mode for batches (N, C, H, W).
-
-    Batches are channels-last in memory. A network that cannot read them so (`view` after a
-    convolution) is given them contiguous from the first refusal on.
-    """
-
-    def __init__(self, model: nn.Module) -> None:
-        self.model, self.contiguous = model, False
-
-    def __call__(self, images: Tensor) -> Tensor:
-        if not self.contiguous:
-            try:
-                return logits(self.model(images))
-            except RuntimeError:
-                if images.is_contiguous():
-                    raise
-                self.contiguous = True
-        return logits(self.model(images.contiguous()))
-
-
-@torch.no_grad()
-def readable(model: nn.Module, images: Tensor) -> Tensor:
-    """`images` (N, C, H, W) in a memory layout in which `model` can read them."""
-    was_training, read = model.training, Reading(model.eval())
-    read(images[:2].to(_device(model)))
-    model.train(was_training)
-    return images.contiguous() if read.contiguous else images
 
 
 def _device(model: nn.Module) -> torch.device:

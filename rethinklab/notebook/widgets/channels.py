@@ -24,6 +24,7 @@ from rethinklab.figures.style import (
     paper_figure,
     paper_style,
 )
+from rethinklab.models.outputs import Reading, readable
 from rethinklab.notebook.widgets.explorer import Explorer, choice, number
 from rethinklab.pruners import Plan
 
@@ -148,6 +149,7 @@ def activation_maps(model: nn.Module, layer: str, images: Tensor) -> tuple[np.nd
             if module is not chosen:
                 steps.append(STEPS[type(module)])
 
+    images = readable(model, images)
     with evaluating(model):
         hooks = [part.register_forward_hook(follow) for part in model.modules()
                  if not any(part.children())]
@@ -161,7 +163,7 @@ def activation_maps(model: nn.Module, layer: str, images: Tensor) -> tuple[np.nd
 
 def _guesses(model: nn.Module, images: Tensor) -> list[int]:
     with evaluating(model):
-        return [int(one) for one in model(images).argmax(1)]
+        return [int(one) for one in Reading(model)(images).argmax(1)]
 
 
 def _kept(plan: Plan, layer: str, width: int) -> np.ndarray:
