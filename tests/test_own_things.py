@@ -239,14 +239,21 @@ def test_words_of_the_command_line_change_the_recipe(tmp_path):
     assert study == rl.Study(**base, recipe=whole)
     assert addresses(study) == addresses(rl.Study(**base, recipe=whole))
     assert rl.Study(**base, epochs=3).large_recipe == rl.Recipe(epochs=3, lr=quick.lr)
-    assert rl.Study(**base, recipe={"decay": 0.2}, epochs=3).large_recipe == rl.Recipe(
-        epochs=3, lr=quick.lr, decay=0.2)
     longer = rl.Recipe(epochs=10, lr=0.2, finetune_epochs=4)
     assert rl.Study(**base, recipe=longer, epochs=5).large_recipe == rl.Recipe(
         epochs=5, lr=0.2, finetune_epochs=2)
     assert rl.Study.from_dict(study.to_dict()) == study
     for wrong, says in (({"epochs": 0}, "epochs 0"), ({"lr": -1}, "lr -1"),
-                        ({"epochs": "3"}, "epochs '3'"), ({"recipe": {"lrr": 1}}, "mean 'lr'"),
+                        ({"epochs": "3"}, "epochs .3."), ({"recipe": {"lr": 1}}, "an rl.Recipe"),
                         ({"recipe": 3}, "recipe 3 must be")):
         with pytest.raises(ConfigError, match=says):
             rl.Study(**base, **wrong)
+
+
+def test_a_queue_changes_whatever_a_recipe_has(tmp_path):
+    text = "[[study]]\nname = 'own'\ntarget = 0.5\nmodel = 'vgg11'\ndecay = 0.2\nepochs = 8\n"
+    (tmp_path / "queue.toml").write_text(text + "finetune_epochs = 3\n")
+    (entry,) = load_queue(tmp_path / "queue.toml")
+    assert entry.study().recipe == rl.Recipe(epochs=8, lr=0.05, decay=0.2, finetune_epochs=3)
+    with pytest.raises(ConfigError, match="Did you mean 'decay'"):
+        rl.Recipe().changed(decai=0.2)

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from rethinklab.experiments import paper
+from rethinklab.experiments.scales import find_scale
 from rethinklab.pruners import CONTROLS
 
 
 def study_settings(preset: str | None, scale: str, given: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of `Study`: those of the preset, and what the user gave instead, of a recipe
-    what is to differ."""
+    """The arguments of `Study`: those of the preset, and what the user gave instead; of a recipe
+    what is to differ, by name."""
     base: dict[str, Any] = {"scale": scale}
     if preset:
         base = varied(paper.preset(preset, scale, data=given.get("dataset")), given)
     merged = {name: {**base.get(name, {}), **given.get(name, {})}
               for name in ("method_options", "model_options")}
-    if "recipe" in base and isinstance(given.get("recipe"), Mapping):
-        merged["recipe"] = base["recipe"].changed(**given["recipe"])
-    return {**base, **given, **merged}
+    settings = {**base, **given, **merged}
+    if "recipe" in given:
+        usual = find_scale(scale).usual(settings.get("model"))
+        settings["recipe"] = base.get("recipe", usual.recipe).changed(**given["recipe"])
+    return settings
 
 
 def varied(row: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:

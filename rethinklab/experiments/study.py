@@ -49,17 +49,17 @@ class Study:
     default the ways that the method is studied with, and an empty list for the unpruned network
     alone. method_options: hyper-parameters of the method, over those of the scale. seeds: how many
     (0, 1, ...) or which. scale: defaults for width, recipe, seeds and margin; each can be given
-    instead. recipe: a whole one, or {name: value} to change that of the scale. epochs, lr,
-    batch_size: change the recipe, given or the scale's; what it counts in epochs follows. margin:
-    within how many percentage points two regimes count as equivalent, declared before the results
-    are seen. root, size: where the images are and their side, as `load_data` takes them. hold_out:
-    a share of the training images that takes the place of the test images, for making choices
-    without looking at those. images: at most so many training and so many test images, for a look
-    at a large network in little time. lrs: {regime: initial learning rate}, for those that are to
-    have another than their rule gives. pruned_model: a registered network that stands for the
-    pruned one, as it was published; it is trained from scratch, and method and target only say
-    where it is from. preset: the row of the paper that the study repeats, if any. normalise: "own"
-    for CIFAR by its own mean and standard deviation, as `load_data` takes it.
+    instead. epochs, lr, batch_size: change the recipe, the scale's or the one that is given; what
+    it counts in epochs follows. margin: within how many percentage points two regimes count as
+    equivalent, declared before the results are seen. root, size: where the images are and their
+    side, as `load_data` takes them. hold_out: a share of the training images that takes the place
+    of the test images, for making choices without looking at those. images: at most so many
+    training and so many test images, for a look at a large network in little time. lrs: {regime:
+    initial learning rate}, for those that are to have another than their rule gives. pruned_model:
+    a registered network that stands for the pruned one, as it was published; it is trained from
+    scratch, and method and target only say where it is from. preset: the row of the paper that the
+    study repeats, if any. normalise: "own" for CIFAR by its own mean and standard deviation, as
+    `load_data` takes it.
     Raises ConfigError or PlanError for a name or value that cannot be used.
     """
 
@@ -71,7 +71,7 @@ class Study:
     seeds: int | Sequence[int] | None = None
     scale: str = "quick"
     width: float | None = None
-    recipe: Recipe | Mapping[str, Any] | None = None
+    recipe: Recipe | None = None
     margin: float | None = None
     model_options: Mapping[str, Any] = field(default_factory=dict)
     method_options: Mapping[str, Any] = field(default_factory=dict)
@@ -104,7 +104,7 @@ class Study:
         if self.precision not in PRECISIONS:
             raise ConfigError(f"precision {self.precision!r} must be one of "
                               f"{', '.join(PRECISIONS)}.")
-        usual = (defaults.look if self.model is None else None) or defaults
+        usual = defaults.usual(self.model)
         usual_width = usual.width if model in MODELS else 1.0
         seeds = usual.seeds if self.seeds is None else self.seeds
         numbers = tuple(map(check_seed, listed(seeds) or range(whole(
@@ -164,13 +164,11 @@ class Study:
 
     def _settle_recipe(self, usual: Recipe, **changes: Any) -> Recipe:
         """The recipe that is given, or the scale's, with the changes that are not None."""
-        changes = {name: value for name, value in changes.items() if value is not None}
-        if isinstance(self.recipe, Mapping):
-            return usual.changed(**{**self.recipe, **changes})
         if self.recipe is not None and not isinstance(self.recipe, Recipe):
-            raise ConfigError(f"recipe {self.recipe!r} must be an rl.Recipe, or a dictionary of "
-                              "what is to differ from that of the scale.")
-        return (self.recipe or usual).changed(**changes)
+            raise ConfigError(f"recipe {self.recipe!r} must be an rl.Recipe; epochs, lr and "
+                              "batch_size change that of the scale.")
+        return (self.recipe or usual).changed(
+            **{name: value for name, value in changes.items() if value is not None})
 
     def _check_pruned_model(self, regimes: Sequence[str]) -> None:
         if self.pruned_model is None:
@@ -219,7 +217,7 @@ class Study:
     @property
     def large_recipe(self) -> Recipe:
         """The recipe of the large network, from which the regimes derive theirs."""
-        assert isinstance(self.recipe, Recipe)  # settled on construction
+        assert self.recipe is not None  # settled on construction
         return self.recipe
 
     @property
