@@ -120,11 +120,11 @@ class Study:
             raise ConfigError("model_options cannot hold num_classes, which the data tells, nor "
                               "width, which is an option of its own.")
         recipe = self._settle_recipe(usual.recipe, epochs=epochs, lr=lr, batch_size=batch_size)
-        for regime, lr in self.lrs.items():
+        for regime, rate in self.lrs.items():
             if settle_regime(regime) not in regimes:
                 raise ConfigError(f"lrs names {regime!r}, which is not among the study's regimes: "
                                   f"{', '.join(regimes)}.")
-            number("lr", lr, above=0, below=LARGEST, of=regime, rule="a number above 0")
+            number("lr", rate, above=0, below=LARGEST, of=regime, rule="a number above 0")
         rewind = getattr(acting, "rewind", 0)
         if rewind >= recipe.epochs:
             raise ConfigError(f"rewind {rewind} must be before the end of the {recipe.epochs} "
@@ -132,7 +132,7 @@ class Study:
         settled = {
             "model": model, "target": target, "method_options": options,
             "regimes": regimes,
-            "lrs": {settle_regime(regime): float(lr) for regime, lr in plain(self.lrs).items()},
+            "lrs": {settle_regime(name): float(rate) for name, rate in plain(self.lrs).items()},
             "seeds": numbers,
             "width": float(usual_width if self.width is None else self.width),
             "recipe": recipe,

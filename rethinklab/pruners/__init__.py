@@ -12,6 +12,7 @@ from typing import Any
 from rethinklab.errors import ConfigError, unknown_name
 from rethinklab.own import code_digest, import_named, name_of
 from rethinklab.pruners.base import ChannelPruner, Origin, Pruner
+from rethinklab.pruners.context import Context
 from rethinklab.pruners.controls import (
     Control,
     Guided,
@@ -32,10 +33,10 @@ from rethinklab.pruners.sss import SparseSelection
 from rethinklab.pruners.thinet import ThiNet
 from rethinklab.pruners.weight_level import WeightLevel
 
-__all__ = ["CONTROLS", "METHODS", "ChannelPruner", "Control", "Guided", "L1Norm", "Lottery",
-           "Origin", "Plan", "Pruner", "RandomChoice", "RandomWidths", "Regression", "Shuffled",
-           "Slimming", "SoftFilter", "SparseSelection", "ThiNet", "Transferred", "Uniform",
-           "WeightLevel", "find_method", "make_pruner", "mean_shares", "method_digest",
+__all__ = ["CONTROLS", "METHODS", "ChannelPruner", "Context", "Control", "Guided", "L1Norm",
+           "Lottery", "Origin", "Plan", "Pruner", "RandomChoice", "RandomWidths", "Regression",
+           "Shuffled", "Slimming", "SoftFilter", "SparseSelection", "ThiNet", "Transferred",
+           "Uniform", "WeightLevel", "find_method", "make_pruner", "mean_shares", "method_digest",
            "method_name", "stage_shares"]
 
 CONTROLS: dict[str, type[Pruner]] = {
