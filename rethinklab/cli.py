@@ -78,11 +78,14 @@ def run(
         help="A row of the paper, such as l1-vgg16-cifar10; see `rethinklab list presets`.")
     ] = None,
     data: Annotated[str | None, typer.Option(
-        help="digits, cifar10, cifar100, folder:PATH or imagenet:PATH. [default: digits]")] = None,
+        help="digits, cifar10, cifar100, folder:PATH, imagenet:PATH, or your own as "
+             "package.module:function. [default: digits]")] = None,
     model: Annotated[str | None, typer.Option(
         help="A network of the kit, or your own as package.module:function, importable from the "
              "current folder. [default: the method's example]")] = None,
-    method: Annotated[str | None, typer.Option(help="How to prune. [default: l1]")] = None,
+    method: Annotated[str | None, typer.Option(
+        help="How to prune: a method of the kit, or your own as package.module:Name, importable "
+             "from the current folder. [default: l1]")] = None,
     target: Annotated[str | None, typer.Option(
         help="A published target (A), a ratio to remove (0.4), a budget that is left "
              "(macs:0.5 or params:0.3), or JSON {layer: ratio or width}. "
@@ -166,20 +169,19 @@ def run(
              "seeds": parse_seeds(seeds),
              "method_options": parse_options(option or []),
              "model_options": parse_options(model_option or []),
-             "width": width, "margin": margin, "size": size, "root": root,
-             "images": images, "normalise": normalise}
+             "width": width, "epochs": epochs, "lr": lr, "batch_size": batch_size,
+             "margin": margin, "size": size, "root": root, "images": images,
+             "normalise": normalise}
     given = {name: value for name, value in given.items() if value is not None}
-    changes: dict[str, Any] = {"epochs": epochs, "lr": lr, "batch_size": batch_size}
-    changes = {name: value for name, value in changes.items() if value is not None}
     entries: dict[str, Entry] = {}
     if queue is not None:
-        if preset or changes or any(given.values()) or tune or scale != "quick":
+        if preset or any(given.values()) or tune or scale != "quick":
             raise ConfigError("--queue says itself what to run; leave out the preset and the "
                               "options of a study, or change the file.")
         studies, entries = queued(queue, only or [], record)
     else:
         names = paper.expand(preset) if preset else [None]
-        studies = [Study(**study_settings(name, scale, given, changes), precision=precision)
+        studies = [Study(**study_settings(name, scale, given), precision=precision)
                    for name in names]
     options = {"workers": workers, "threads": threads, "device": device, "engine": engine,
                "events": tensorboard, "gpus_per_trial": gpus_per_trial,

@@ -13,7 +13,7 @@ from image_folders import write_images
 import rethinklab as rl
 from rethinklab import cli
 from rethinklab.errors import ConfigError
-from rethinklab.experiments.settings import changed, study_settings
+from rethinklab.experiments.settings import study_settings
 
 
 @pytest.fixture
@@ -187,31 +187,33 @@ def test_presets_come_with_published_numbers_and_ours(call, images):
 
 def test_other_epochs_change_all_that_a_recipe_counts_in_epochs():
     soft = rl.Recipe(epochs=200, finetune_epochs=40, counted_epochs=400)
-    found = changed(soft, {"epochs": 20, "lr": 0.01})
+    found = soft.changed(epochs=20, lr=0.01)
     assert (found.epochs, found.finetune_epochs, found.counted_epochs) == (20, 4, 40)
-    assert changed(rl.Recipe(), {"epochs": 8}) == rl.Recipe(epochs=8)
+    assert rl.Recipe().changed(epochs=8) == rl.Recipe(epochs=8)
 
 
 def test_other_settings_begin_with_those_of_the_first_look():
-    changes = {"lr": 0.1}
-    assert study_settings(None, "quick", {}, changes)["recipe"] == rl.Recipe(epochs=4, lr=0.1)
-    given = {"model": "vgg11"}
-    named = study_settings(None, "quick", given, changes)
-    assert named["recipe"] == rl.Recipe(epochs=6, lr=0.1)
+    for given in ({"lr": 0.2}, {"recipe": {"lr": 0.2}}):
+        first = rl.Study(**study_settings(None, "quick", given))
+        assert first.recipe == rl.Recipe(epochs=4, lr=0.2)
+        named = rl.Study(**study_settings(None, "quick", {**given, "model": "vgg11"}), target=0.4)
+        assert named.recipe == rl.Recipe(epochs=6, lr=0.2)
+        row = rl.Study(**study_settings("l1-vgg16-cifar10", "paper", given))
+        assert row.recipe == rl.Recipe(epochs=160, lr=0.2)
 
 
 def test_a_row_with_other_settings_is_no_longer_that_row():
     row = "slimming-vgg19-cifar10-70"
-    assert study_settings(row, "paper", {"seeds": 2}, {})["preset"] == row
-    control = study_settings(row, "paper", {"method": "random"}, {})
+    assert study_settings(row, "paper", {"seeds": 2})["preset"] == row
+    control = study_settings(row, "paper", {"method": "random"})
     assert control["preset"] == ""
     assert control["method_options"] == {"of": "slimming", "options": {"strength": 1e-4}}
     assert rl.Study(**control).pruner.base.strength == 1e-4
-    other = study_settings(row, "paper", {"method": "l1", "target": 0.4}, {})
+    other = study_settings(row, "paper", {"method": "l1", "target": 0.4})
     assert (other["preset"], other["method_options"]) == ("", {})
     published = "sss-resnet50-imagenet-41"
-    assert study_settings(published, "quick", {}, {})["pruned_model"] == "sss_resnet41"
-    own = study_settings(published, "quick", {"target": 0.5}, {})
+    assert study_settings(published, "quick", {})["pruned_model"] == "sss_resnet41"
+    own = study_settings(published, "quick", {"target": 0.5})
     assert "pruned_model" not in own
 
 

@@ -22,8 +22,8 @@ except ImportError:  # Python 3.10
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "rethinklab"
-LAYERS = [("errors", "values", "seeds", "commit"), ("data", "models"), ("analysis",), ("trainers",),
-          ("pruners",), ("experiments",), ("results",), ("figures",),
+LAYERS = [("errors", "values", "seeds", "commit", "own"), ("data", "models"),
+          ("analysis",), ("trainers",), ("pruners",), ("experiments",), ("results",), ("figures",),
           ("notebook", "doctor"), ("cli", "store_cli", "figures_cli", "notebook_cli", "arguments")]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -53,3 +55,18 @@ def test_the_criterion_in_contributing_runs_a_study(digits, monkeypatch, tmp_pat
                      target=0.5, width=0.0625, seeds=1, recipe=recipe)
     results = rl.run(study, tmp_path / "runs", workers=0, progress=False)
     assert len(results.frame) == 4
+
+
+@pytest.mark.parametrize(("begins", "says"), [
+    ("# taylor.py", "scratch-b"), ("# net.py", "scratch-b"), ("import matplotlib", "")])
+def test_the_programs_in_contributing_run_as_printed(begins, says, tmp_path):
+    (program,) = [block for block in python_blocks("CONTRIBUTING.md") if block.startswith(begins)]
+    assert len([line for line in program.splitlines() if line.strip()]) <= 15
+    write_images(tmp_path / "birds", {"robin": 20, "wren": 20})
+    script = tmp_path / (begins[2:] if begins.startswith("#") else "figure.py")
+    script.write_text(program)
+    done = subprocess.run([sys.executable, script.name], cwd=tmp_path, capture_output=True,
+                          text=True, check=False, env={**os.environ, "MPLBACKEND": "agg"})
+    assert done.returncode == 0, done.stderr
+    assert says in done.stdout
+    assert says or (tmp_path / "two_panels.pdf").read_bytes().startswith(b"%PDF")

@@ -59,10 +59,12 @@ class Entry:
         settings = dict(self.settings)
         if "dataset" in settings:
             settings["dataset"] = os.path.expandvars(settings["dataset"])
-        changes = {name: settings.pop(name) for name in OF_THE_RECIPE if name in settings}
+        recipe = {name: settings.pop(name) for name in OF_THE_RECIPE if name in settings}
+        if recipe:
+            settings["recipe"] = recipe
         preset, scale = settings.pop("preset", None), settings.pop("scale", "quick")
         try:
-            return Study(**study_settings(preset, scale, settings, changes))
+            return Study(**study_settings(preset, scale, settings))
         except ConfigError as error:
             raise ConfigError(f"study {self.name!r} of the queue: {error}") from error
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rethinklab.data import ImageData
+from rethinklab.data import MEMORY, ImageData
 from rethinklab.errors import ConfigError, OutOfTime, StagesFailed
 from rethinklab.experiments.engines.choose import check_engine, make_executor
 from rethinklab.experiments.engines.drive import run_stages
@@ -16,7 +16,8 @@ from rethinklab.experiments.store import Store
 from rethinklab.experiments.study import Study
 from rethinklab.experiments.time_limit import Countdown
 from rethinklab.experiments.trial import Stage
-from rethinklab.pruners import method_digest
+from rethinklab.own import lives_here
+from rethinklab.pruners import method_digest, method_name
 from rethinklab.trainers import distributed
 from rethinklab.trainers.events import check_tensorboard
 from rethinklab.trainers.loop import pick_device
@@ -49,9 +50,8 @@ def run(study: Study, store: str | Path | Store = "runs", *, workers: int | None
     if engine == "local":  # elsewhere the devices are those of other computers
         pick_device(device)  # an unusable one fails here, not in every worker
         workers = check_workers(workers, threads, device)
-    if workers != 0 and method_digest(type(study.pruner)):
-        raise ConfigError(f"method {study.method} was registered in this process, and workers do "
-                          "not know it; run with workers=0.")
+    if workers != 0:
+        check_found_again(study)
     if events is not None:
         check_tensorboard()
     data = _load(study)
@@ -78,6 +78,24 @@ def run(study: Study, store: str | Path | Store = "runs", *, workers: int | None
             display.close()
         check_done(display, stages, missing, place, ran_out)
     return study, place, list(addresses.values())
+
+
+def check_found_again(study: Study) -> None:
+    """Raises ConfigError where another process could not find the study's data, network or
+    method."""
+    remedy = "run with workers=0, or define it in a module and give \"package.module:name\"."
+    if study.images_from.startswith(MEMORY):
+        raise ConfigError(f"the images {study.load().name!r} are in this process's memory, and "
+                          f"workers have no name to load them by; {remedy}")
+    for kind, name in (("dataset", study.images_from), ("model", study.network),
+                       ("method", study.method_name), ("method", method_name(type(study.acting)))):
+        if lives_here(name):
+            raise ConfigError(f"{kind} {name!r} is defined in the script or notebook that runs, "
+                              f"which workers do not import; {remedy}")
+    acting = type(study.acting)
+    if ":" not in method_name(acting) and method_digest(acting):
+        raise ConfigError(f"method {method_name(acting)} was registered in this process, and "
+                          f"workers do not know it; {remedy}")
 
 
 def check_done(display: Display, stages: Sequence[Stage], missing: Sequence[Stage], store: Store,

@@ -50,6 +50,10 @@ class Scale:
     preset_seeds: int | None = None
     relief: Relief | None = None
 
+    def usual(self, model: Any) -> Scale | Look:
+        """Defaults of a study of `model`; None is a first look, which names none."""
+        return (self.look if model is None else None) or self
+
 
 SCALES = {
     "quick": Scale(Recipe(epochs=6, lr=0.05), 0.125, 3, 1.0,

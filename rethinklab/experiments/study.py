@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, InitVar, asdict, dataclass, field, fields
 from typing import Any
 
-from rethinklab.data import ImageData, check_dataset, check_normalise, load_data
+from torch import nn
+
+from rethinklab.data import MEMORY, ImageData, check_normalise, dataset_name, load_data
 from rethinklab.errors import ConfigError, unknown_name
 from rethinklab.experiments.scales import Scale, find_scale
 from rethinklab.experiments.stages import published_start
 from rethinklab.experiments.trial import Trial, digest
-from rethinklab.models import MODELS, build_model, check_model, source_digest
+from rethinklab.models import MODELS, build_model, model_name, source_digest
 from rethinklab.models.initialise import initialisation_differs
 from rethinklab.pruners import (
     CONTROLS,
@@ -22,6 +25,7 @@ from rethinklab.pruners import (
     find_method,
     make_pruner,
     method_digest,
+    method_name,
 )
 from rethinklab.seeds import check_seed
 from rethinklab.trainers.loop import PRECISIONS
@@ -35,28 +39,33 @@ from rethinklab.values import listed, number, plain, settle, whole
 class Study:
     """One network, pruned one way, in several regimes over paired seeds.
 
-    dataset: "digits", "cifar10", "cifar100", "folder:PATH" or "imagenet:PATH". model: a
-    registered name, or "package.module:function" of your own; without one the method's example
-    is taken, small enough for a first look. method, target: as `rl.pruners` takes them. regimes:
-    how the pruned network is trained; by default the ways that the method is studied with, and an
-    empty list for the unpruned network alone.
-    method_options: hyper-parameters of the method, over those of the scale. seeds: how many
+    dataset: "digits", "cifar10", "cifar100", "folder:PATH", "imagenet:PATH",
+    "package.module:function" of your own, or an `ImageData`, which runs with workers=0 only. model:
+    a registered name, "package.module:function" of your own, or the function or class that builds
+    the network; without one the method's example is taken, small enough for a first look. method: a
+    name as `rl.pruners` has them, "package.module:Name" of your own, a class, or a pruner, which
+    gives target and all hyper-parameters, in place of those of the scale. What is given itself is
+    kept by its name. target: as the method takes it. regimes: how the pruned network is trained; by
+    default the ways that the method is studied with, and an empty list for the unpruned network
+    alone. method_options: hyper-parameters of the method, over those of the scale. seeds: how many
     (0, 1, ...) or which. scale: defaults for width, recipe, seeds and margin; each can be given
-    instead. margin: within how many percentage points two regimes count as equivalent, declared
-    before the results are seen. root, size: where the images are and their side, as `load_data`
-    takes them. hold_out: a share of the training images that takes the place of the test images,
-    for making choices without looking at those. images: at most so many training and so many test
-    images, for a look at a large network in little time. lrs: {regime: initial learning rate}, for
-    those that are to have another than their rule gives. pruned_model: a registered network that
-    stands for the pruned one, as it was published; it is trained from scratch, and method and
-    target only say where it is from. preset: the row of the paper that the study repeats, if any.
-    normalise: "own" for CIFAR by its own mean and standard deviation, as `load_data` takes it.
+    instead. epochs, lr, batch_size: change the recipe, the scale's or the one that is given; what
+    it counts in epochs follows. margin: within how many percentage points two regimes count as
+    equivalent, declared before the results are seen. root, size: where the images are and their
+    side, as `load_data` takes them. hold_out: a share of the training images that takes the place
+    of the test images, for making choices without looking at those. images: at most so many
+    training and so many test images, for a look at a large network in little time. lrs: {regime:
+    initial learning rate}, for those that are to have another than their rule gives. pruned_model:
+    a registered network that stands for the pruned one, as it was published; it is trained from
+    scratch, and method and target only say where it is from. preset: the row of the paper that the
+    study repeats, if any. normalise: "own" for CIFAR by its own mean and standard deviation, as
+    `load_data` takes it.
     Raises ConfigError or PlanError for a name or value that cannot be used.
     """
 
-    dataset: str = "digits"
-    model: str | None = None
-    method: str = "l1"
+    dataset: str | ImageData = "digits"
+    model: str | Callable[..., nn.Module] | None = None
+    method: str | type[Pruner] | Pruner = "l1"
     target: Any = None
     regimes: Sequence[str] | None = None
     seeds: int | Sequence[int] | None = None
@@ -75,12 +84,16 @@ class Study:
     pruned_model: str | None = None
     preset: str = ""
     normalise: str | None = None
+    epochs: InitVar[int | None] = None
+    lr: InitVar[float | None] = None
+    batch_size: InitVar[int | None] = None
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, epochs: int | None, lr: float | None,
+                      batch_size: int | None) -> None:
+        self._name_things()
         settle(self, **{name: plain(getattr(self, name)) for name in (
             "target", "size", "hold_out", "model_options", "method_options")})
-        check_dataset(self.dataset)
-        check_normalise(self.normalise, self.dataset)
+        check_normalise(self.normalise, self.images_from)
         defaults = self.scale_defaults
         model, target, options, acting = self._settle_method(defaults)
         regimes = acting.regimes if self.regimes is None else self.regimes
@@ -91,7 +104,7 @@ class Study:
         if self.precision not in PRECISIONS:
             raise ConfigError(f"precision {self.precision!r} must be one of "
                               f"{', '.join(PRECISIONS)}.")
-        usual = (defaults.look if self.model is None else None) or defaults
+        usual = defaults.usual(self.model)
         usual_width = usual.width if model in MODELS else 1.0
         seeds = usual.seeds if self.seeds is None else self.seeds
         numbers = tuple(map(check_seed, listed(seeds) or range(whole(
@@ -106,27 +119,56 @@ class Study:
         if "num_classes" in self.model_options or "width" in self.model_options:
             raise ConfigError("model_options cannot hold num_classes, which the data tells, nor "
                               "width, which is an option of its own.")
-        if self.recipe is not None and not isinstance(self.recipe, Recipe):
-            raise ConfigError(f"recipe {self.recipe!r} must be an rl.Recipe.")
-        for regime, lr in self.lrs.items():
+        recipe = self._settle_recipe(usual.recipe, epochs=epochs, lr=lr, batch_size=batch_size)
+        for regime, rate in self.lrs.items():
             if settle_regime(regime) not in regimes:
                 raise ConfigError(f"lrs names {regime!r}, which is not among the study's regimes: "
                                   f"{', '.join(regimes)}.")
-            number("lr", lr, above=0, below=LARGEST, of=regime, rule="a number above 0")
-        rewind, epochs = getattr(acting, "rewind", 0), (self.recipe or usual.recipe).epochs
-        if rewind >= epochs:
-            raise ConfigError(f"rewind {rewind} must be before the end of the {epochs} epochs of "
-                              "training.")
+            number("lr", rate, above=0, below=LARGEST, of=regime, rule="a number above 0")
+        rewind = getattr(acting, "rewind", 0)
+        if rewind >= recipe.epochs:
+            raise ConfigError(f"rewind {rewind} must be before the end of the {recipe.epochs} "
+                              "epochs of training.")
         settled = {
             "model": model, "target": target, "method_options": options,
             "regimes": regimes,
-            "lrs": {settle_regime(regime): float(lr) for regime, lr in plain(self.lrs).items()},
+            "lrs": {settle_regime(name): float(rate) for name, rate in plain(self.lrs).items()},
             "seeds": numbers,
             "width": float(usual_width if self.width is None else self.width),
-            "recipe": self.recipe or usual.recipe,
+            "recipe": recipe,
             "margin": defaults.margin if self.margin is None else self.margin,
         }
         settle(self, **settled)
+
+    def _name_things(self) -> None:
+        """Put the names of data, network and method in the place of the things themselves."""
+        settle(self, dataset=dataset_name(self.dataset))
+        if self.model is not None:
+            settle(self, model=model_name(self.model))
+        method = self.method
+        if isinstance(method, Pruner):
+            if self.target is not None or self.method_options:
+                raise ConfigError(f"method {method!r} has its target and hyper-parameters in it; "
+                                  "leave out target and method_options, or give its class.")
+            options = hyperparameters(method)
+            if isinstance(method, Control):
+                options["options"] = hyperparameters(method.base)
+            settle(self, target=method.target, method_options=options)
+            method = type(method)
+        if inspect.isclass(method) and issubclass(method, Pruner):
+            method = method_name(method)
+        if not isinstance(method, str):
+            raise ConfigError(f"method must be a name, a class derived from rl.pruners.Pruner or "
+                              f"a pruner such as rl.pruners.L1Norm(0.4), not {method!r}.")
+        settle(self, method=method)
+
+    def _settle_recipe(self, usual: Recipe, **changes: Any) -> Recipe:
+        """The recipe that is given, or the scale's, with the changes that are not None."""
+        if self.recipe is not None and not isinstance(self.recipe, Recipe):
+            raise ConfigError(f"recipe {self.recipe!r} must be an rl.Recipe; epochs, lr and "
+                              "batch_size change that of the scale.")
+        return (self.recipe or usual).changed(
+            **{name: value for name, value in changes.items() if value is not None})
 
     def _check_pruned_model(self, regimes: Sequence[str]) -> None:
         if self.pruned_model is None:
@@ -141,22 +183,22 @@ class Study:
 
     def _settle_method(self, defaults: Scale) -> tuple[str, Any, dict[str, Any], Pruner]:
         """(network, target, hyper-parameters, the method that acts: of a control its base)."""
-        base, settings = find_method(self.method), dict(self.method_options)
+        base, settings = find_method(self.method_name), dict(self.method_options)
         if self.method in CONTROLS:
             base = find_method(settings.get("of", "l1"))
             settings["options"] = {**defaults.options.get(base.name, {}),
                                    **settings.get("options", {})}
         model, target = base.example
         if self.model is not None and self.model != model:
-            model, target = check_model(self.model), None
+            model, target = self.network, None
         only = fields(base)[0].default  # of a method that takes a single target
         target = self.target if self.target is not None else (
             target if only is MISSING else only)
         if target is None:
             raise ConfigError(f"say how much to prune of {model}: target={base.usual!r}, for "
                               f"example (--target {base.usual}).")
-        pruner = make_pruner(self.method, target,
-                             **{**defaults.options.get(self.method, {}), **settings})
+        pruner = make_pruner(self.method_name, target,
+                             **{**defaults.options.get(self.method_name, {}), **settings})
         acting = pruner.base if isinstance(pruner, Control) else pruner
         options = {**settings, **hyperparameters(pruner)}
         if isinstance(pruner, Control):
@@ -181,9 +223,11 @@ class Study:
     @property
     def name(self) -> str:
         """METHOD-NETWORK-DATASET-TARGET-SCALE-hash: readable, and one for each set of settings."""
-        dataset = self.dataset.rstrip("/").split("/")[-1].removeprefix("folder:")
+        dataset = self.images_from.rstrip("/").split("/")[-1].removeprefix("folder:")
+        dataset = dataset.removeprefix(MEMORY).partition("#")[0]
         parts: tuple[str, ...] = (
-            self.method, self.network.split(":")[-1], dataset, str(self.target), self.scale)
+            self.method_name.split(":")[-1], self.network.split(":")[-1], dataset,
+            str(self.target), self.scale)
         if self.hold_out:
             parts = ("tuning", *parts)
         slug = re.sub(r"[^A-Za-z0-9.]+", "-", "-".join(parts)).strip("-")
@@ -197,13 +241,31 @@ class Study:
     @property
     def network(self) -> str:
         """The name of the network."""
-        assert self.model is not None  # settled on construction
+        assert isinstance(self.model, str)  # settled on construction
         return self.model
+
+    @property
+    def images_from(self) -> str:
+        """The name of the data."""
+        assert isinstance(self.dataset, str)  # settled on construction
+        return self.dataset
+
+    @property
+    def method_name(self) -> str:
+        """The name of the method."""
+        assert isinstance(self.method, str)  # settled on construction
+        return self.method
 
     @property
     def pruner(self) -> Pruner:
         """The method with its target and hyper-parameters."""
-        return make_pruner(self.method, self.target, **self.method_options)
+        return make_pruner(self.method_name, self.target, **self.method_options)
+
+    @property
+    def acting(self) -> Pruner:
+        """The method that acts: of a control the one behind it."""
+        pruner = self.pruner
+        return pruner.base if isinstance(pruner, Control) else pruner
 
     def _identity(self) -> dict[str, Any]:
         """All that makes it another study: younger fields only where they are used, so that a
@@ -221,7 +283,7 @@ class Study:
     @property
     def source(self) -> dict[str, Any]:
         """The arguments of `load_data`."""
-        return {"name": self.dataset, "root": self.root, "size": self.size,
+        return {"name": self.images_from, "root": self.root, "size": self.size,
                 **({"hold_out": self.hold_out} if self.hold_out else {}),
                 **({"images": self.images} if self.images else {}),
                 **({"normalise": self.normalise} if self.normalise else {})}
@@ -233,14 +295,22 @@ class Study:
             options["width"] = self.width
         shared = {"source": self.source, "fingerprint": data.fingerprint,
                   "num_classes": data.num_classes, "model": self.network, "model_options": options,
-                  "method": self.method, "method_options": dict(self.method_options),
+                  "method": self.method_name, "method_options": dict(self.method_options),
                   "target": self.target, "recipe": self.large_recipe,
                   "precision": self.precision, "model_source": source_digest(self.network),
-                  "method_source": method_digest(type(self.pruner)),
-                  "during": self.pruner.training_spec(),
+                  "method_source": method_digest(type(self.acting)),
+                  "during": self._during(),
                   "pruned_model": self.pruned_model or ""}
         return [Trial(regime=regime, seed=seed, lr=self.lrs.get(regime), **shared)
                 for seed in self.seed_numbers for regime in (UNPRUNED, *self.regime_names)]
+
+    def _during(self) -> dict[str, Any]:
+        """What acts while the large network trains, by the name under which stages find it."""
+        spec, acting = self.pruner.training_spec(), self.acting
+        if not spec:
+            return {}
+        own = method_digest(type(acting))
+        return {**spec, "method": method_name(type(acting)), **({"source": own} if own else {})}
 
     def rehearse(self, data: ImageData) -> float:
         """Build and prune the untrained network, so that what cannot work fails before any

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import pandas as pd
-import torch
 from torch import nn
 
 from rethinklab.errors import ConfigError
@@ -70,8 +69,7 @@ def score_table(model: nn.Module, plan: Plan) -> pd.DataFrame:
                           "drawn; draw its plan with figures.widths.")
     parts = []
     for name, kept in plan.keep.items():
-        with torch.no_grad():
-            values = pruner.score(model.get_submodule(name)).detach().cpu().double()
+        values = pruner.score_of(name, model.get_submodule(name)).detach().cpu().double()
         order = values.argsort(descending=True, stable=True)
         parts.append(pd.DataFrame({
             "layer": name, "filter": order.tolist(), "rank": range(1, len(order) + 1),

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
-import inspect
-import os
-import sys
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from rethinklab.errors import ConfigError, unknown_name
 from rethinklab.models import densenet, preresnet, published, resnet, vgg
+from rethinklab.own import code_digest, import_named, name_of
 from rethinklab.seeds import global_stream
 from rethinklab.values import number, plain, whole
 
-__all__ = ["MODELS", "build_model", "check_model", "source_digest"]
+__all__ = ["MODELS", "build_model", "check_model", "model_name", "source_digest"]
 
 OWN_MODEL = "or your own as package.module:function"
 
@@ -70,6 +66,25 @@ def check_model(name: str) -> str:
     return name
 
 
+def model_name(model: Any) -> str:
+    """The name of a network that is given by its name or by the function or class that builds it.
+
+    Raises ConfigError for a network itself, and for a builder that no name leads to.
+    """
+    if isinstance(model, str):
+        return check_model(model)
+    if isinstance(model, nn.Module) or not callable(model):
+        raise ConfigError(f"model must be a name or what builds the network, not {_kind(model)}, "
+                          "since every seed starts from new weights; give the function that makes "
+                          "it from num_classes, or its class.")
+    return name_of("model", model)
+
+
+def _kind(thing: Any) -> str:
+    return (f"a network that is built already ({type(thing).__name__})"
+            if isinstance(thing, nn.Module) else repr(thing))
+
+
 def build_model(name: str, *, num_classes: int = 10, width: float = 1.0, seed: int = 0,
                 **options: Any) -> nn.Module:
     """A network with fresh weights, drawn from the seed's "init" stream.
@@ -82,7 +97,7 @@ def build_model(name: str, *, num_classes: int = 10, width: float = 1.0, seed: i
     num_classes = whole("num_classes", num_classes, 2)
     width = number("width", width, above=0, most=16)
     own = ":" in check_model(name)
-    builder = _import_builder(name) if own else MODELS[name][0]
+    builder = import_named("model", name) if own else MODELS[name][0]
     settings = {"num_classes": num_classes, **(options if own else plain(options))}
     if not own or width != 1:
         settings["width"] = width
@@ -106,17 +121,4 @@ def source_digest(name: str) -> str:
     for the kit's networks. What that file imports is not looked at."""
     if name in MODELS:
         return ""
-    file = inspect.getsourcefile(inspect.unwrap(_import_builder(name)))
-    content = Path(file).read_bytes() if file else name.encode()
-    return hashlib.sha256(content).hexdigest()[:16]
-
-
-def _import_builder(name: str) -> Callable[..., nn.Module]:
-    module_name, _, function = name.partition(":")
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())  # as `python -m` does; a script's folder is another
-    try:
-        return getattr(importlib.import_module(module_name), function)  # type: ignore[no-any-return]
-    except (ImportError, AttributeError, ValueError, TypeError) as error:
-        raise ConfigError(f"model {name!r} cannot be imported ({error}). Give "
-                          "\"package.module:function\" of an importable module.") from error
+    return code_digest(import_named("model", name), whole_file=True)

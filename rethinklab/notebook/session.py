@@ -124,20 +124,18 @@ def counterpart(entry: Entry, scale: str) -> Study:
         given = {"dataset": "cifar10", **{n: settings[n] for n in KEPT if n in settings}}
     options = {**given.get("method_options", {})}
     options.pop("strength", None)
-    changes: dict[str, Any] = {}
     if scale == "quick":
-        given |= QUICK
-        changes = dict(QUICK_RECIPE)
+        given |= {**QUICK, **QUICK_RECIPE}
         method = options.get("of", settings.get("method", "l1"))
         if method == "sss":
-            changes["batch_size"] = 16  # more steps, each of which thresholds
+            given["batch_size"] = 16  # more steps, each of which thresholds
         if method in STRENGTHS and not preset:
             strength = {"strength": STRENGTHS[method]}
             options = ({**options, "options": strength} if "of" in options
                        else {**options, **strength})
     if options:
         given["method_options"] = options
-    return Study(**study_settings(preset, scale, given, changes))
+    return Study(**study_settings(preset, scale, given))
 
 
 def start(number: int, scale: str | None = None, strict: bool = False) -> Session:

@@ -5,13 +5,14 @@ A method is `Method(target, ...).fit(model, data) -> Plan`.
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 from dataclasses import fields
 from typing import Any
 
 from rethinklab.errors import ConfigError, unknown_name
+from rethinklab.own import code_digest, import_named, name_of
 from rethinklab.pruners.base import ChannelPruner, Origin, Pruner
+from rethinklab.pruners.context import Context
 from rethinklab.pruners.controls import (
     Control,
     Guided,
@@ -32,11 +33,11 @@ from rethinklab.pruners.sss import SparseSelection
 from rethinklab.pruners.thinet import ThiNet
 from rethinklab.pruners.weight_level import WeightLevel
 
-__all__ = ["CONTROLS", "METHODS", "ChannelPruner", "Control", "Guided", "L1Norm", "Lottery",
-           "Origin", "Plan", "Pruner", "RandomChoice", "RandomWidths", "Regression", "Shuffled",
-           "Slimming", "SoftFilter", "SparseSelection", "ThiNet", "Transferred", "Uniform",
-           "WeightLevel", "find_method", "make_pruner", "mean_shares", "method_digest",
-           "stage_shares"]
+__all__ = ["CONTROLS", "METHODS", "ChannelPruner", "Context", "Control", "Guided", "L1Norm",
+           "Lottery", "Origin", "Plan", "Pruner", "RandomChoice", "RandomWidths", "Regression",
+           "Shuffled", "Slimming", "SoftFilter", "SparseSelection", "ThiNet", "Transferred",
+           "Uniform", "WeightLevel", "find_method", "make_pruner", "mean_shares", "method_digest",
+           "method_name", "stage_shares"]
 
 CONTROLS: dict[str, type[Pruner]] = {
     control.name: control for control in (RandomChoice, Shuffled, Uniform, RandomWidths, Guided)}
@@ -45,25 +46,41 @@ METHODS: dict[str, type[Pruner]] = {
                                        SoftFilter, WeightLevel, Lottery, Transferred)} | CONTROLS
 
 
+OWN_METHOD = "or your own as package.module:Name"
+
+
 def find_method(method: str) -> type[Pruner]:
-    """The class of the pruner called `method`. Raises ConfigError with the nearest match."""
-    if method not in METHODS:
-        raise unknown_name("method", method, METHODS)
-    return METHODS[method]
+    """The class of the pruner called `method`, of the kit or "package.module:Name".
+
+    Raises ConfigError with the nearest match, or with what is there in place of a class.
+    """
+    if method in METHODS:
+        return METHODS[method]
+    if ":" not in str(method):
+        raise unknown_name("method", method, [*METHODS, OWN_METHOD])
+    found = import_named("method", method)
+    if not (inspect.isclass(found) and issubclass(found, Pruner)):
+        kind = "another class" if inspect.isclass(found) else f"of type {type(found).__name__}"
+        raise ConfigError(f"method {method!r} is {kind}, and must be a class derived from "
+                          "rl.pruners.Pruner or ChannelPruner; give \"package.module:Name\" of "
+                          "such a class.")
+    found.name = found.name or found.__name__  # which plans and errors call it by
+    return found
+
+
+def method_name(method: type[Pruner]) -> str:
+    """What a study calls a pruner's class: its name in `METHODS`, else "package.module:Name".
+
+    Raises ConfigError for a class that no name leads to.
+    """
+    known = [name for name, pruner in METHODS.items() if pruner is method]
+    return known[0] if known else name_of("method", method)
 
 
 def method_digest(method: type[Pruner]) -> str:
     """A hash of the code of a method that is not the kit's, so that an edited one is a new one;
     empty for the kit's. What the class inherits or calls is not looked at."""
-    if method.__module__.startswith(f"{__name__}."):
-        return ""
-    try:
-        code = inspect.getsource(method)
-    except (OSError, TypeError):  # made by exec, say
-        code = repr(sorted((name, getattr(value, "__code__", value).co_code.hex())
-                           for name, value in vars(method).items()
-                           if hasattr(value, "__code__")))
-    return hashlib.sha256(code.encode()).hexdigest()[:16]
+    return "" if method.__module__.startswith(f"{__name__}.") else code_digest(method)
 
 
 def make_pruner(method: str, target: Any, **options: Any) -> Pruner:

@@ -1,8 +1,9 @@
 """What all methods share, and what the channel pruners share besides: find the layers, score,
 select, and make a checked plan.
 
-A new criterion is a subclass of `ChannelPruner` with a `name` and a `score`: from a layer to one
-number per output channel, the smallest of which go.
+A new criterion is a subclass of `ChannelPruner` with a `name` and a `score`: from a layer, and its
+context where the weights are not enough, to one number per output channel, the smallest of which
+go.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from rethinklab.data import ImageData
 from rethinklab.errors import ConfigError, PlanError
 from rethinklab.pruners.budget import meet_budget, parse_budget
+from rethinklab.pruners.context import Calibration, Context, score_arguments
 from rethinklab.pruners.graph import Shape, out_width
 from rethinklab.pruners.plan import Plan, make_plan
 from rethinklab.pruners.probe import survey
@@ -118,12 +120,36 @@ class ChannelPruner(Pruner):
     target: a published name ("A"); a ratio for every convolution (the share to remove, between 0
     and 1); a budget, "macs:0.5" or "params:0.3" (the share that is left of the network), met by
     one ratio for all; or {layer: ratio or width}, where layers not named keep all channels.
+    calibration_images: a class attribute, how many training images the context of a score shows.
     Raises PlanError for a target that has no such form.
     """
 
-    def score(self, layer: nn.Module) -> Tensor:
-        """Importance of each output channel of a convolution or linear layer, shape (N,)."""
+    calibration_images: ClassVar[int] = 64
+
+    def score(self, layer: nn.Module, context: Context) -> Tensor:
+        """Importance of each output channel of a convolution or linear layer, shape (N,).
+
+        context: the layer's name, the calibration images with labels, the layer's activations on
+        them, and gradients. A criterion that needs none of it may take the layer alone.
+        """
         raise NotImplementedError
+
+    def score_of(self, name: str, layer: nn.Module,
+                 calibration: Calibration | None = None) -> Tensor:
+        """The scores of the layer called `name`, checked, shape (N,).
+
+        Raises PlanError where they are not one number a channel, or need images and there is no
+        calibration.
+        """
+        own = type(self).__name__
+        context = None if calibration is None else calibration.of(name)
+        with torch.no_grad():
+            scores = self.score(*score_arguments(self.score, own, layer, context))
+        if not isinstance(scores, Tensor) or scores.shape != (out_width(layer),):
+            found = f"shape {tuple(scores.shape)}" if isinstance(scores, Tensor) else repr(scores)
+            raise PlanError(f"{own}.score gave {found} for {name}; it must give a "
+                            f"tensor with one number for each of {out_width(layer)} channels.")
+        return scores
 
     def prunes(self, layer: nn.Module) -> bool:
         """Whether the method prunes this kind of layer without being told to by name."""
@@ -137,7 +163,8 @@ class ChannelPruner(Pruner):
 
     def fit(self, model: nn.Module, data: ImageData, origin: Origin | None = None) -> Plan:
         request = self.request(model, data.input_shape)
-        keep = {name: self.select(name, model.get_submodule(name), count)
+        calibration = Calibration(model, data, self.calibration_images)
+        keep = {name: self.select(name, model.get_submodule(name), count, calibration)
                 for name, count in request.counts.items()}
         return make_plan(model, self.name, self.target, data.input_shape, keep, request.asked,
                          request.left_alone, budget=parse_budget(self.target))
@@ -180,15 +207,10 @@ class ChannelPruner(Pruner):
                        for name in widths if name not in counts and name not in odd}
         return Request({name: widths[name] for name in counts}, counts, asked, left_alone)
 
-    def select(self, name: str, layer: nn.Module, count: int) -> tuple[int, ...]:
+    def select(self, name: str, layer: nn.Module, count: int,
+               calibration: Calibration | None = None) -> tuple[int, ...]:
         """The `count` channels of the layer that score highest, ascending."""
-        with torch.no_grad():
-            scores = self.score(layer)
-        if not isinstance(scores, Tensor) or scores.shape != (out_width(layer),):
-            found = f"shape {tuple(scores.shape)}" if isinstance(scores, Tensor) else repr(scores)
-            raise PlanError(f"{type(self).__name__}.score gave {found} for {name}; it must give a "
-                            f"tensor with one number for each of {out_width(layer)} channels.")
-        return highest(scores, count, name)
+        return highest(self.score_of(name, layer, calibration), count, name)
 
 
 def highest(scores: Tensor, count: int, name: str) -> tuple[int, ...]:

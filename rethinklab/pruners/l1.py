@@ -7,6 +7,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from rethinklab.pruners.base import ChannelPruner
+from rethinklab.pruners.context import Context
 
 
 class L1Norm(ChannelPruner):
@@ -17,7 +18,7 @@ class L1Norm(ChannelPruner):
 
     name: ClassVar[str] = "l1"
 
-    def score(self, layer: nn.Module) -> Tensor:
+    def score(self, layer: nn.Module, context: Context | None = None) -> Tensor:
         return channel_l1(layer)
 
 

@@ -54,7 +54,7 @@ def is_recorded(entry: Entry, folder: Path) -> bool:
         return True
     # The name of a study tells where a folder of images lies, which differs between machines.
     done = set(zip(there.frame["regime"], there.frame["seed"], strict=True))
-    return study.dataset.startswith("folder:") and done >= {
+    return study.images_from.startswith("folder:") and done >= {
         (regime, seed) for regime in (UNPRUNED, *study.regime_names)
         for seed in study.seed_numbers}
 

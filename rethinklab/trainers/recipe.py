@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from rethinklab.errors import ConfigError, unknown_name
@@ -112,6 +112,18 @@ class Recipe:
         gone = (epoch - warm) / max(1, self.epochs - warm)
         left = 1 - gone if self.shape == "linear" else (1 + math.cos(math.pi * gone)) / 2
         return _short(self.lr * left)
+
+    def changed(self, **changes: Any) -> Recipe:
+        """This recipe with other values; what it counts in epochs follows their number in
+        proportion. Raises ConfigError for a name that a recipe does not have."""
+        names = [field.name for field in fields(self)]
+        for name in changes:
+            if name not in names:
+                raise unknown_name("setting of a recipe", name, names)
+        longer = whole("epochs", changes.get("epochs", self.epochs), 1) / self.epochs
+        counts = {name: getattr(self, name) for name in ("finetune_epochs", "counted_epochs")}
+        scaled = {name: max(1, round(count * longer)) for name, count in counts.items() if count}
+        return replace(self, **{**scaled, **changes})
 
     def identity(self) -> dict[str, Any]:
         """The fields by name, for hashes: younger ones only where they are not at their default,
