@@ -82,7 +82,7 @@ def test_targets_without_meaning_are_refused_at_once(target, model, digits):
 @pytest.mark.parametrize(("target", "says"), [
     ("B", "Known: A"), (0.97, "would empty"), ({"features.1": 0.5}, "unknown layer"),
     ({"features.0": 0.0}, "removes nothing"), ({"features.0": 99}, "cannot keep 99"),
-    ({"classifier.3": 0.5}, "unknown layer")])
+    ({"classifier.3": 0.5}, "cannot be pruned")])
 def test_targets_that_this_network_cannot_meet_are_named(target, says, model, digits):
     with pytest.raises(PlanError, match=says):
         L1Norm(target).fit(model, digits)

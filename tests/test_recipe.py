@@ -69,11 +69,11 @@ def test_a_younger_field_changes_no_old_identity():
     assert rl.Recipe(**IMAGENET.identity()) == IMAGENET
 
 
-def test_addresses_are_those_of_the_first_release():
+def test_addresses_are_those_of_the_second_schema():
     trial = rl.Trial({"name": "digits"}, "f" * 16, 10, "vgg16", {}, "l1", {}, "A", "scratch-b", 0,
                      rl.Recipe())
     large, _, _ = trial.stages
-    assert large.address == "large-9a9753686f30e4ed"
+    assert large.address == "large-b1638c35d005c39b"
 
 
 def test_scratch_b_of_the_real_vgg_16_a(digits):

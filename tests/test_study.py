@@ -221,7 +221,7 @@ class Loud(Net):
 
 class Fragile(Net):
     def forward(self, images):
-        if self.training:
+        if self.training and len(images) > 2:  # more than the check before training shows it
             raise ValueError("not today")
         return super().forward(images)
 

@@ -250,8 +250,9 @@ def _store_training(stage: Stage, store: Store, outcome: TrainResult, data: Imag
     ledger = Ledger(seconds=seconds)
     ledger.train(len(data.train), len(history), cost.macs)
     result = {
-        "stage": stage.kind, "address": stage.address, **told, "trained_at": stage.address,
-        "schema": SCHEMA, "seed": stage.spec["seed"], "test_accuracy": outcome.test_accuracy,
+        "stage": stage.kind, "address": stage.address,
+        **{name: told[name] for name in ("regime",) if name in told},
+        "seed": stage.spec["seed"], "test_accuracy": outcome.test_accuracy,
         "epochs": len(history), "params": cost.nonzero_params if masked else cost.params,
         "nonzero_params": cost.nonzero_params,
         "macs": cost.macs, "flops": cost.flops, "data": data.name, "classes": data.num_classes,
@@ -259,7 +260,8 @@ def _store_training(stage: Stage, store: Store, outcome: TrainResult, data: Imag
         "seconds": round(seconds, 3), "precision": stage.spec["precision"],
         "threads": torch.get_num_threads(),
         "needs": [need.address for need in stage.needs], "ledger": ledger.to_dict(),
-        "engine": setting.engine, "commit": code_commit() or "", **provenance(setting.device)}
+        "engine": setting.engine, "commit": code_commit() or "", **provenance(setting.device),
+        "trained_at": stage.address, **told, "schema": SCHEMA}
     right = correctness(outcome.model, data)
 
     def fill(folder: Path) -> None:

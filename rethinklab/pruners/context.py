@@ -19,8 +19,7 @@ from rethinklab.data import ImageData
 from rethinklab.data.batches import calibration_batch
 from rethinklab.errors import PlanError, first_line
 from rethinklab.models.copying import duplicate
-from rethinklab.models.outputs import logits
-from rethinklab.trainers.evaluate import readable
+from rethinklab.models.outputs import logits, readable
 
 
 @dataclass(frozen=True)
