@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from rethinklab.analysis.claims import check_level, check_margin
 from rethinklab.analysis.paired_tests import ALPHA
 from rethinklab.errors import ConfigError, unknown_name
-from rethinklab.values import number, plain, whole
+from rethinklab.values import number, whole
 
 MOST_PAIRS = 10_000
 NEGLIGIBLE = 1e-15
@@ -82,7 +82,7 @@ def pairs_for(power: float, difference: float, sd: float, alpha: float = ALPHA,
     if claim not in POWERS:
         raise unknown_name("claim", claim, POWERS)
     _, difference, sd, alpha = _checked(2, difference, sd, alpha)
-    most = plain(most)
+    most = whole("most", most, 2)
     power = number("power", power, above=alpha, below=1,
                    rule=f"between alpha ({alpha:g}) and 1; 0.8 is usual")
     if claim == "difference":

@@ -11,13 +11,15 @@ order, N output channels, m samples. Sums of products are float64.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rethinklab.pruners.lasso import check_optimal, lasso_knots
+from rethinklab.errors import PlanError
+from rethinklab.pruners.lasso import is_optimal, lasso_knots
 
 CONDITION = 1e-9  # share of a feature, or of the largest eigenvalue, that is taken for rounding
 SCARCE = 1e-2  # the same where samples are fewer than unknowns
@@ -226,7 +228,7 @@ def lasso_selection(gram: Tensor, cross: Tensor, samples: int, keep: int) -> lis
     1/(2 samples) ||y - Z beta||^2 + lambda ||beta||_1 at the least lambda down to which no more
     than `keep` coefficients are other than zero, counted at the knots of the path (`lasso_point`).
     Where these are fewer, the ones that the path would admit next make up the number, those
-    without energy last. Raises PlanError as `lasso_point`.
+    without energy last.
     Source: He et al. (ICCV 2017), section 3.1, step (i).
     """
     if keep >= len(gram):
@@ -246,15 +248,18 @@ def lasso_point(gram: Tensor, cross: Tensor, samples: int,
 
     A knot is where a coefficient enters or leaves. The path starts where all are zero. The
     solution meets the conditions of optimality to 1e-6 of the largest product, also where channels
-    are equal, silent or sums of others; of equal ones one alone is used. Raises PlanError
-    where rounding stands in the way.
+    are equal, silent or sums of others; of equal ones one alone is used. Where channels depend on
+    each other too closely for double precision to follow the path, it is the last knot up to which
+    that can be said.
     """
     table, products = gram.cpu().numpy(), cross.cpu().numpy()
-    last = (float(np.abs(products).max(initial=0.0)), np.zeros(len(products)))
-    for knot in lasso_knots(table, products):
-        if np.count_nonzero(knot[1]) > keep:
-            break
-        last = knot
-    pull, beta = last
-    check_optimal(table, products, pull, beta)
+    knots = [(float(np.abs(products).max(initial=0.0)), np.zeros(len(products)))]
+    with suppress(PlanError):  # the path breaks off
+        for knot in lasso_knots(table, products):
+            if np.count_nonzero(knot[1]) > keep:
+                break
+            knots.append(knot)
+    while not is_optimal(table, products, *knots[-1]):  # all are zero at the first, which is exact
+        knots.pop()
+    pull, beta = knots[-1]
     return pull / samples, beta

@@ -133,13 +133,12 @@ def _next_event(pull: float, beta: Floats, residual: Floats, places: Places, slo
     return float(min(pull, above.min(), below.min(), home.min(initial=np.inf)))
 
 
-def check_optimal(gram: Floats, cross: Floats, pull: float, beta: Floats) -> None:
-    """Raises PlanError where `beta` does not solve the LASSO: the product of each channel with the
-    residual is the pull in the direction of its coefficient, or no larger where that is zero."""
+def is_optimal(gram: Floats, cross: Floats, pull: float, beta: Floats) -> bool:
+    """Whether `beta` solves the LASSO: the product of each channel with the residual is the pull
+    in the direction of its coefficient, or no larger where that is zero."""
     products = cross - gram @ beta
     off = np.where(beta != 0, np.abs(products - pull * np.sign(beta)), np.abs(products) - pull)
-    if not off.max(initial=0.0) <= OPTIMAL * np.abs(cross).max(initial=0.0):
-        raise _beyond_rounding(len(cross))
+    return bool(off.max(initial=0.0) <= OPTIMAL * np.abs(cross).max(initial=0.0))
 
 
 def _beyond_rounding(channels: int) -> PlanError:
