@@ -88,7 +88,10 @@ class Moving:
         whole = values > ROUNDING * values.max(initial=0.0)
         root = np.sqrt(values[whole])[:, None] * vectors[:, whole].T
         wanted = (vectors[:, whole].T @ (1 - own * (across.T @ known))) / np.sqrt(values[whole])
-        speed = nnls(root, wanted)[0] if len(root) else np.zeros(len(tied))
+        try:
+            speed = nnls(root, wanted)[0] if len(root) else np.zeros(len(tied))
+        except RuntimeError as error:  # it goes round in circles
+            raise _beyond_rounding(len(self.gram)) from error
         for place in tied[speed > 0]:
             self._append(place)
 
