@@ -33,7 +33,7 @@ class Script:
     def __init__(self, store, slots, fates, draw=lambda running: running[0]):
         self.store, self.slots, self.fates, self.draw = store, slots, fates, draw
         self.running, self.given, self.seconds = [], [], []
-        self.cancelled, self.closed = [], 0
+        self.cancelled, self.closed, self.remark = [], 0, ""
 
     def submit(self, stages, seconds):
         self.running += stages

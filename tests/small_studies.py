@@ -6,7 +6,7 @@ from image_folders import write_images
 
 import rethinklab as rl
 
-CLOCKS = ["seconds", "date", "spent_seconds", "attempts", "engine"]
+CLOCKS = ["workers", "mps", "seconds", "date", "spent_seconds", "attempts", "engine"]
 
 
 def write_task(root, images=31):

@@ -139,15 +139,11 @@ def test_workers_are_dealt_out_over_the_gpus(device, workers, gpus):
         assert set(devices) == {device}
 
 
-@pytest.mark.parametrize(("device", "gpus", "workers"), [
-    ("auto", 0, 6), ("auto", 1, 1), ("auto", 4, 4), ("auto", 40, 6), ("cuda:1", 4, 1),
-    ("cpu", 4, 6)])
-def test_by_default_there_is_a_worker_for_each_gpu_or_core(device, gpus, workers, monkeypatch):
-    monkeypatch.setattr(local, "count_gpus", lambda: gpus)
+def test_by_default_there_is_a_worker_for_each_core(monkeypatch):
     monkeypatch.setattr(local, "available_cores", lambda: 12)
-    assert check_workers(None, 2, device) == workers
+    assert [check_workers(None, threads) for threads in (1, 2, 5, 20)] == [12, 6, 2, 1]
     with pytest.raises(ConfigError, match="more than the 12 core"):
-        check_workers(7, 2, device)
+        check_workers(7, 2)
 
 
 @pytest.fixture(scope="module")

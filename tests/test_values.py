@@ -310,7 +310,7 @@ def shared(n, x, ns, xs):
 
 def engines(n, x, ns, xs):
     job = Job.settle(n(1), x(2.0), {"cpus": n(2)})
-    return check_workers(n(1), n(1), "cpu"), check_threads(n(1)), job, \
+    return check_workers(n(1), n(1)), check_threads(n(1)), job, \
         gpu_share("cuda", n(2), 1, x(0.3)), Countdown(n(9)).end > 0
 
 

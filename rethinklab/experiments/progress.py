@@ -281,14 +281,14 @@ class Display:
         self.elsewhere.discard(stage.address)
         self.running[stage.address] = describe(self.entries[stage.address], state).share
         if self.bar.disable and stage.kind != "plan":  # nobody sees the bar: say so in a line
-            self._say(f"{'':{2 * len(str(self.count)) + 3}} {stage.label} started")
+            self.say(f"{'':{2 * len(str(self.count)) + 3}} {stage.label} started")
 
     def passed(self, stage: Stage, address: str) -> None:
         self.running.pop(stage.address, None)
         if address != stage.address:
             return  # it waits for a training that it shares, in this run or another
         if stage.address not in self.elsewhere and self.bar.disable and stage.kind != "plan":
-            self._say(f"{'':{2 * len(str(self.count)) + 3}} {stage.label} is held by another run")
+            self.say(f"{'':{2 * len(str(self.count)) + 3}} {stage.label} is held by another run")
         self.elsewhere.add(stage.address)
 
     def ended(self, stage: Stage, error: RethinkError | None) -> None:
@@ -296,20 +296,20 @@ class Display:
         before = self.running.pop(stage.address, 0.0)
         self.elsewhere.discard(stage.address)
         if isinstance(error, OutOfTime):
-            self._say(f"{stage.label}: stopped, with a checkpoint to go on from")
+            self.say(f"{stage.label}: stopped, with a checkpoint to go on from")
             return
         self.finished += 1
         if error is not None:
             self.failures.append(f"{stage.label}: {error}")
             self.causes.append(error)
-            self._say(f"{stage.label}: failed")
+            self.say(f"{stage.label}: failed")
             return
         self.stored.add(stage.address)
         if here:
             self.done_here += (1 - before) * self.entries[stage.address].work
         if stage.kind != "plan":
             result = self.store.result(stage)
-            self._say(f"[{self.finished:{len(str(self.count))}}/{self.count}] "
+            self.say(f"[{self.finished:{len(str(self.count))}}/{self.count}] "
                       f"{stage.label:24} {result['test_accuracy']:7.2%}  "
                       f"epochs: {result['epochs']}, {result['seconds']:.0f} s"
                       + ("" if here else ", by another run"))
@@ -348,8 +348,9 @@ class Display:
         self.bar.set_postfix_str(summary(now), refresh=False)
         self.bar.refresh()
 
-    def _say(self, line: str) -> None:
-        if self.shown and self.table is None:
+    def say(self, line: str) -> None:
+        """A line above the bar, where there is something to say."""
+        if line and self.shown and self.table is None:
             self.bar.write(line)
 
 

@@ -31,8 +31,9 @@ def run(study: Study, store: str | Path | Store = "runs", *, workers: int | None
     """Run the trials of a study that are not stored yet; the results of all of them.
 
     store: the folder of the results. workers: how many trials at once; by default one for each
-    core (on GPUs one for each), and 0 runs in this process; over several GPUs they are dealt out
-    in turn. threads: of each worker. On a CPU the results are the same to the bit for any number
+    core, on a GPU as many as its memory and a short probe allow, and 0 runs in this process; over
+    several GPUs they are dealt out in turn, and several on one share it by NVIDIA MPS where that
+    can be had. threads: of each worker. On a CPU the results are the same to the bit for any number
     of workers and any engine, stopped and resumed or not.
     engine: "local"; "ray", a cluster or this machine; "slurm", jobs by way of submitit, with
     `slurm` as `SlurmJobs` takes it. gpus_per_trial: share of a GPU, for ray and slurm.
@@ -49,7 +50,8 @@ def run(study: Study, store: str | Path | Store = "runs", *, workers: int | None
     check_engine(engine, workers, gpus_per_trial, slurm or {})
     if engine == "local":  # elsewhere the devices are those of other computers
         pick_device(device)  # an unusable one fails here, not in every worker
-        workers = check_workers(workers, threads, device)
+        if check_workers(workers, threads) == 0:
+            workers = 0
     if workers != 0:
         check_found_again(study)
     if events is not None:
@@ -68,9 +70,10 @@ def run(study: Study, store: str | Path | Store = "runs", *, workers: int | None
     if missing:
         executor = make_executor(engine, place, workers=workers, threads=threads, device=device,
                                  events=None if events is None else str(events),
-                                 gpus_per_trial=gpus_per_trial, slurm=slurm or {})
+                                 gpus_per_trial=gpus_per_trial, slurm=slurm or {}, stages=missing)
         display = Display(f"{study.method} {study.network}", stages, missing, place, ratio,
                           progress)
+        display.say(executor.remark)
         try:
             ran_out = run_stages(missing, place, executor, limit=limit, started=display.started,
                                  ended=display.ended, tick=display.tick, passed=display.passed)

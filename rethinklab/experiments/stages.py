@@ -44,7 +44,8 @@ class Setting:
 
     device: "auto", "cpu", "cuda", ... seconds: after which training stops at the end of an epoch,
     from when the stage starts; None is never. events: a folder for TensorBoard's event files.
-    engine: what runs it, which the result tells. wait: whether to wait for a stage that another
+    engine, workers, mps: what runs it, how many at once, and whether they share a GPU by NVIDIA
+    MPS, which the result tells. wait: whether to wait for a stage that another
     process holds, rather than raise StageHeld.
     """
 
@@ -52,6 +53,8 @@ class Setting:
     seconds: float | None = None
     events: str | None = None
     engine: str = "local"
+    workers: int = 1
+    mps: bool = False
     wait: bool = True
 
 
@@ -260,7 +263,8 @@ def _store_training(stage: Stage, store: Store, outcome: TrainResult, data: Imag
         "seconds": round(seconds, 3), "precision": stage.spec["precision"],
         "threads": torch.get_num_threads(),
         "needs": [need.address for need in stage.needs], "ledger": ledger.to_dict(),
-        "engine": setting.engine, "commit": code_commit() or "", **provenance(setting.device),
+        "engine": setting.engine, "workers": setting.workers, "mps": setting.mps,
+        "commit": code_commit() or "", **provenance(setting.device),
         "trained_at": stage.address, **told, "schema": SCHEMA}
     right = correctness(outcome.model, data)
 

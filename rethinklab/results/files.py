@@ -25,7 +25,8 @@ from rethinklab.trainers.regimes import UNPRUNED, find_regime
 
 STUDY, TRIALS = "study.json", "trials.csv"
 PROVENANCE = ("data", "classes", "train_images", "test_images", "precision", "threads", "engine",
-              "commit", "device", "rethinklab", "torch", "python", "date", "attempts")
+              "workers", "mps", "commit", "device", "rethinklab", "torch", "python", "date",
+              "attempts")
 NUMBERS = ("seed", "test_accuracy", "params", "macs", "epochs", "seconds")
 OF_THE_STUDY = ("dataset", "model", "method", "target", "scale", "preset", "width", "lr")
 DIGITS = "%.6g"  # of a table; trials keep all

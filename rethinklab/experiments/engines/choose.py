@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rethinklab.errors import ConfigError, unknown_name
 from rethinklab.experiments.engines.drive import Executor
 from rethinklab.experiments.store import Store
+from rethinklab.experiments.trial import Stage
 
 ENGINES = ("local", "ray", "slurm")
 
@@ -30,9 +31,9 @@ def check_engine(engine: str, workers: int | None, gpus_per_trial: float | None,
 
 def make_executor(engine: str, store: Store, *, workers: int | None, threads: int, device: str,
                   events: str | None, gpus_per_trial: float | None,
-                  slurm: Mapping[str, Any]) -> Executor:
-    """The executor of an engine that `check_engine` let pass. Raises ConfigError where it cannot
-    be used here."""
+                  slurm: Mapping[str, Any], stages: Sequence[Stage]) -> Executor:
+    """The executor of an engine that `check_engine` let pass, for these stages. Raises ConfigError
+    where it cannot be used here."""
     if engine == "ray":
         from rethinklab.experiments.engines.on_ray import RayCluster
 
@@ -41,16 +42,11 @@ def make_executor(engine: str, store: Store, *, workers: int | None, threads: in
         from rethinklab.experiments.engines.on_slurm import SlurmJobs
 
         return SlurmJobs(store, threads, device, events, workers, gpus_per_trial, slurm)
-    from rethinklab.experiments.engines.local import (
-        InProcess,
-        LocalWorkers,
-        check_workers,
-        count_gpus,
-        spread,
-    )
+    from rethinklab.experiments.engines import local
 
-    count = check_workers(workers, threads, device)
-    if count == 0:
-        return InProcess(store, threads, device, events)
-    gpus = count_gpus() if device in ("auto", "cuda") else 0
-    return LocalWorkers(store, threads, spread(device, count, gpus), events)
+    if workers == 0:
+        return local.InProcess(store, threads, device, events)
+    if local.count_gpus(device):
+        return local.gpu_workers(store, stages, threads, device, events, workers)
+    return local.LocalWorkers(store, threads, [device] * local.check_workers(workers, threads),
+                              events)

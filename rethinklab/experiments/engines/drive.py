@@ -40,9 +40,11 @@ Outcome = RethinkError | Lost | None
 
 
 class Executor(Protocol):
-    """Where stages run. slots: how many it takes at once."""
+    """Where stages run. slots: how many it takes at once. remark: what there is to say of it, in
+    a sentence or none."""
 
     slots: int
+    remark: str
 
     def submit(self, stages: Sequence[Stage], seconds: float | None) -> None:
         """Begin with stages, at most as many as slots are free. seconds: after which each is to

@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rethinklab.errors import ConfigError, RethinkError
 from rethinklab.experiments.engines.cores import available_cores
 from rethinklab.experiments.engines.drive import Lost, Outcome
-from rethinklab.experiments.engines.task import attempt
+from rethinklab.experiments.engines.gpu_share import probe, training_of
+from rethinklab.experiments.engines.mps import Mps, serve
+from rethinklab.experiments.engines.task import attempt, attempt_or_end
 from rethinklab.experiments.stages import Setting
 from rethinklab.experiments.store import Store
 from rethinklab.experiments.trial import Stage
@@ -26,15 +28,13 @@ if TYPE_CHECKING:
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
-def check_workers(workers: int | None, threads: int, device: str) -> int:
-    """How many workers to start. Raises ConfigError where they would want more threads than
-    there are cores, which slows all of them down many times over."""
+def check_workers(workers: int | None, threads: int) -> int:
+    """How many workers to start; by default as many as the cores allow. Raises ConfigError where
+    they would want more threads than there are cores, which slows all of them down many times
+    over."""
     cores = available_cores()
     threads = check_threads(threads)
     if workers is None:
-        gpus = count_gpus() if device == "auto" or device.startswith("cuda") else 0
-        if gpus:
-            return min(gpus, max(1, cores // threads)) if device in ("auto", "cuda") else 1
         return max(1, cores // threads)
     workers = whole("workers", workers, 0, rule="0 (this process) or more")
     if max(workers, 1) * threads > max(cores, 1):
@@ -48,8 +48,10 @@ def check_threads(threads: int) -> int:
     return whole("threads", threads, 1)
 
 
-def count_gpus() -> int:
-    """The GPUs of this machine that torch can use."""
+def count_gpus(device: str) -> int:
+    """The GPUs that `device` stands for on this machine."""
+    if device not in ("auto", "cuda"):
+        return int(device.startswith("cuda"))
     import torch
 
     return torch.cuda.device_count() if torch.cuda.is_available() else 0
@@ -68,7 +70,7 @@ class InProcess:
 
     def __init__(self, store: Store, threads: int, device: str, events: str | None = None) -> None:
         self.store, self.threads, self.device, self.events = store, threads, device, events
-        self.slots = 1
+        self.slots, self.remark = 1, ""
         self.given: list[tuple[Stage, float | None]] = []
 
     def submit(self, stages: Sequence[Stage], seconds: float | None) -> None:
@@ -91,16 +93,17 @@ class InProcess:
 
 
 class LocalWorkers:
-    """Runs stages in worker processes, one for each of `devices`, of `threads` threads.
+    """Runs stages in worker processes, one for each of `devices`, of `threads` threads. mps: how
+    those on a GPU share it; ended with the workers.
 
     Each worker is a pool of its own, so that one that is killed takes no other stage along and
     is replaced, and its stage is known.
     """
 
     def __init__(self, store: Store, threads: int, devices: Sequence[str],
-                 events: str | None = None) -> None:
+                 events: str | None = None, mps: Mps | None = None) -> None:
         self.store, self.threads, self.devices, self.events = store, threads, devices, events
-        self.slots = len(devices)
+        self.mps, self.slots, self.remark = mps, len(devices), ""
         self.pools: list[ProcessPoolExecutor | None] = [None] * self.slots
         self.running: dict[Future[RethinkError | None], tuple[Stage, int]] = {}
 
@@ -109,12 +112,14 @@ class LocalWorkers:
         free = [slot for slot in range(self.slots) if slot not in busy]
         end = None if seconds is None else time.monotonic() + seconds
         for stage, slot in zip(stages, free, strict=False):
-            task = (stage, self.store, Setting(self.devices[slot], events=self.events), end)
+            setting = Setting(self.devices[slot], events=self.events, workers=self.slots,
+                              mps=self.mps is not None and self.mps.serves)
+            task = (stage, self.store, setting, end)
             try:
-                future = self._pool(slot).submit(attempt, *task)
+                future = self._pool(slot).submit(attempt_or_end, *task)
             except BrokenProcessPool:  # killed while it had nothing to do
                 self._drop(slot)
-                future = self._pool(slot).submit(attempt, *task)
+                future = self._pool(slot).submit(attempt_or_end, *task)
             self.running[future] = stage, slot
 
     def _pool(self, slot: int) -> ProcessPoolExecutor:
@@ -123,9 +128,19 @@ class LocalWorkers:
         pool = self.pools[slot]
         if pool is None:
             pool = self.pools[slot] = ProcessPoolExecutor(
-                1, env=dict.fromkeys(THREAD_VARIABLES, str(self.threads)),
-                initializer=_start_worker, initargs=(os.getpid(), self.threads))
+                1, env=dict.fromkeys(THREAD_VARIABLES, str(self.threads))
+                | (self.mps.environment() if self.mps else {}), initializer=_start_worker,
+                initargs=(os.getpid(), self.threads))
         return pool
+
+    def ask(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """What a function returns in the first worker, while it has nothing else to do."""
+        return self._pool(0).submit(function, *arguments).result()
+
+    def grow(self, devices: Sequence[str]) -> None:
+        """Be more workers, of which the first stays."""
+        self.devices, self.slots = devices, len(devices)
+        self.pools += [None] * (self.slots - len(self.pools))
 
     def poll(self, timeout: float) -> list[tuple[Stage, Outcome]]:
         finished, _ = wait(self.running, timeout=timeout, return_when=FIRST_COMPLETED)
@@ -137,7 +152,7 @@ class LocalWorkers:
             except BrokenProcessPool:
                 self._drop(slot)
                 ended.append((stage, Lost("its worker process was killed, perhaps for want of "
-                                          "memory")))
+                                          "memory, or lost its GPU")))
         return ended
 
     def _drop(self, slot: int) -> None:
@@ -152,6 +167,28 @@ class LocalWorkers:
         self.running.clear()
         for slot in range(self.slots):
             self._drop(slot)
+        if self.mps is not None:
+            self.mps.close()
+
+
+def gpu_workers(store: Store, stages: Sequence[Stage], threads: int, device: str,
+                events: str | None, workers: int | None) -> LocalWorkers:
+    """Workers on this machine's GPUs, several on each where that helps: as many as asked for, or
+    as a probe of the first stage's network says."""
+    gpus = count_gpus(device)
+    mps = serve() if workers is None or workers > gpus else None
+    crew = LocalWorkers(store, threads, spread(device, workers or 1, gpus), events, mps)
+    if workers is None:
+        try:
+            each = crew.ask(probe, training_of(stages), spread(device, 2, gpus)[0])
+            most = max(1, min(check_workers(None, threads), len(stages)))
+        except BaseException:
+            crew.close()
+            raise
+        crew.grow(spread(device, min(most, each * gpus), gpus))
+    if mps is not None:
+        crew.remark = f"{crew.slots} worker(s) on {gpus} GPU(s): {mps.remark}."
+    return crew
 
 
 def _start_worker(parent: int, threads: int) -> None:

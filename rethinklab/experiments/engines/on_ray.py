@@ -53,6 +53,7 @@ class RayCluster:
             raise
         self.slots = workers or room(nodes, threads, gpus)
         self.running: dict[Any, Stage] = {}
+        self.remark = ""
         # The driver's own counting of losses is the only one, so that every engine has one rule.
         self.task = self.ray.remote(num_cpus=threads, num_gpus=gpus, max_retries=0)(on_node)
         self.threads = threads
@@ -61,7 +62,7 @@ class RayCluster:
         self.marker.acquire()
 
     def submit(self, stages: Sequence[Stage], seconds: float | None) -> None:
-        setting = Setting(self.device, seconds, self.events, "ray")
+        setting = Setting(self.device, seconds, self.events, "ray", self.slots)
         for stage in stages:
             task = self.task.remote(stage, str(self.root), Path(self.marker.lock_file).name,
                                     setting, self.threads)

@@ -54,10 +54,10 @@ class SlurmJobs:
                               "login node, or give the option cluster=local to run the jobs on "
                               "this machine.")
         usual = MOST_JOBS if wanted.cluster == "slurm" else available_cores() // wanted.cpus
-        self.slots = min(workers or max(1, usual), MOST_JOBS)
+        self.slots, self.remark = min(workers or max(1, usual), MOST_JOBS), ""
         self.store = Store(store.root.resolve())
         self.setting = Setting(device, events=events and str(Path(events).resolve()),
-                               engine="slurm")
+                               engine="slurm", workers=self.slots)
         self.threads, self.seconds = threads, wanted.stage_seconds
         # Not under work/ADDRESS: jobs outlive their driver and hold no lock while they wait.
         self.folder = self.store.root / "work" / "slurm" / uuid.uuid4().hex

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from dataclasses import replace
 
@@ -29,3 +31,25 @@ def attempt(stage: Stage, store: Store, setting: Setting,
     except RethinkError as error:
         return error
     return None
+
+
+def attempt_or_end(stage: Stage, store: Store, setting: Setting,
+                   end: float | None = None) -> RethinkError | None:
+    """`attempt` in a worker of its own, which ends where its GPU no longer takes any work, so that
+    another does the stage: after a fault, nothing that a process asks of CUDA succeeds."""
+    outcome = attempt(stage, store, setting, end)
+    if outcome is not None and not device_answers():
+        os._exit(1)
+    return outcome
+
+
+def device_answers() -> bool:
+    """Whether CUDA, where this process uses it, still takes work."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_initialized():
+        return True
+    try:
+        torch.cuda.synchronize()
+    except RuntimeError:
+        return False
+    return True
