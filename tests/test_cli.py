@@ -371,7 +371,7 @@ def test_every_public_name_exists():
 
 
 def test_targets_and_options_are_read_as_they_are_meant():
-    from rethinklab.arguments import parse_factors, parse_options, parse_target
+    from rethinklab.cli.arguments import parse_factors, parse_options, parse_target
 
     assert [parse_target(t) for t in ("0.4", "30", "A", "macs:0.5", '{"conv": 8}')] == \
         [0.4, "30", "A", "macs:0.5", {"conv": 8}]

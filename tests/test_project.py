@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "rethinklab"
 LAYERS = [("errors", "values", "seeds", "commit", "own"), ("data", "models"),
           ("analysis",), ("trainers",), ("pruners",), ("experiments",), ("results",), ("figures",),
-          ("notebook", "doctor"), ("cli", "store_cli", "figures_cli", "notebook_cli", "arguments")]
+          ("notebook",), ("cli",)]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
 

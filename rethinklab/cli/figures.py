@@ -1,14 +1,13 @@
-"""The commands that show results: figures, record, report. Nothing heavy is imported before a
-command needs it."""
+"""The commands that write figures and pages from results: figures, report, summary."""
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rethinklab.cli import options
 from rethinklab.errors import ConfigError, RethinkError
 
 if TYPE_CHECKING:
@@ -20,7 +19,6 @@ StudyOption = Annotated[list[str] | None, typer.Option(
     "--study", help="A stored study, or how its name begins; repeat for more. [default: all]")]
 FromOption = Annotated[Path | None, typer.Option(
     "--from", help="Recorded results instead: the folder of one study, or of many.")]
-StoreOption = Annotated[str, typer.Option("--store", help="Folder of the results.")]
 
 
 def figures(
@@ -28,7 +26,7 @@ def figures(
         help="Which figures and tables; all by default. See `rethinklab list figures`.")] = None,
     study: StudyOption = None,
     recorded: FromOption = None,
-    store: StoreOption = "runs",
+    store: options.Store = "runs",
     out: Annotated[str, typer.Option(help="Folder to write to.")] = "pictures",
     format: Annotated[str, typer.Option(help="By commas: pdf, png, svg, pgf.")] = "pdf,png",
     width: Annotated[str, typer.Option(
@@ -108,42 +106,9 @@ def show_overview(studies: Studies, names: Sequence[str]) -> None:
     typer.echo(f"tables: {', '.join(TABLES)}: always; own results where there are any")
 
 
-def record(
-    studies: Annotated[list[str], typer.Argument(
-        metavar="STUDY ...", help="Names of stored studies, or how they begin.")],
-    store: StoreOption = "runs",
-    out: Annotated[str, typer.Option(help="Folder to write to.")] = "recorded",
-    name: Annotated[str | None, typer.Option(
-        "--as", help="What to call the folder of a single study. [default: its name]")] = None,
-    bare: Annotated[bool, typer.Option("--bare", help="Record the results alone.")] = False,
-) -> None:
-    """Write each study as a folder of small tables to keep: results, and what the figures of
-    weights, architectures and training need, without the networks themselves."""
-    from rethinklab.experiments.store import Store
-    from rethinklab.results import load_studies
-
-    if name is not None and len(studies) > 1:
-        raise ConfigError("--as names the folder of one study, and several were given.")
-    for found, results in load_studies(Store(store, create=False), studies).items():
-        show_record(*results.save(Path(out) / (name or readable(found)), () if bare else None))
-
-
-def readable(study: str) -> str:
-    """The name of a study without the hash at its end."""
-    return re.sub(r"-[0-9a-f]{6}$", "", study)
-
-
-def show_record(written: Sequence[Path], missing: Sequence[str]) -> None:
-    """Say what was recorded and what is not there."""
-    for path in written:
-        typer.echo(str(path))
-    for reason in missing:
-        typer.echo(f"not there: {reason}", err=True)
-
-
 def report(
     study: Annotated[str, typer.Argument(help="A stored study, or how its name begins.")],
-    store: StoreOption = "runs",
+    store: options.Store = "runs",
     out: Annotated[Path | None, typer.Option(
         help="The page to write. [default: STUDY.html]")] = None,
 ) -> None:
@@ -173,33 +138,3 @@ def summary(
         raise RethinkError(f"the summary cannot be written ({error}).") from error
     for path in paths:
         typer.echo(str(path))
-
-
-def rerun(
-    addresses: Annotated[list[str] | None, typer.Argument(
-        metavar="ADDRESS ...", help="Of recorded trials, as the column address has them.")] = None,
-    number: Annotated[int, typer.Option(
-        "--random", help="Draw so many of them instead, of those that can be run here.")] = 0,
-    draw: Annotated[int, typer.Option(help="Seed of that draw.")] = 0,
-    recorded: Annotated[Path, typer.Option(
-        "--from", help="Folder of recorded results, with their queue.")] = Path("data/results"),
-    store: Annotated[str | None, typer.Option(
-        help="Folder of results to run in. [default: a temporary one]")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1.")] = "auto",
-) -> None:
-    """Run recorded trials anew, from their images on, and say whether the same comes out."""
-    import tempfile
-
-    from rethinklab.experiments.store import Store
-    from rethinklab.results.rerun import pick
-    from rethinklab.results.rerun import rerun as again
-
-    if bool(addresses) == bool(number):
-        raise ConfigError("give addresses of recorded trials, or --random and how many.")
-    chosen = addresses or pick(recorded, number, draw)
-    with tempfile.TemporaryDirectory() as temporary:
-        for address in chosen:
-            (found,) = again(recorded, [address], Store(store or temporary), device)
-            typer.echo(f"{address}  {found.regime} seed {found.seed} of {found.study}\n"
-                       f"    recorded {found.recorded:.4f} on {found.device}, now "
-                       f"{found.found:.4f} on {found.device_now}: {found.verdict}")

@@ -1,10 +1,12 @@
-"""`rethinklab store`: look after a results store. Nothing heavy is imported before it is needed."""
+"""`rethinklab store`: look after a results store."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
 import typer
+
+from rethinklab.cli import options
 
 DAMAGED = 3
 
@@ -13,11 +15,9 @@ store_app = typer.Typer(
     help="""Look after a results store: what it holds, damage, leftovers, and taking studies to
     another machine.""")
 
-StoreOption = Annotated[str, typer.Option("--store", help="Folder of the results.")]
-
 
 @store_app.command(name="list")
-def list_(store: StoreOption = "runs") -> None:
+def list_(store: options.Store = "runs") -> None:
     """The studies of a store, how much of each is done, and the space that it all takes."""
     from rethinklab.experiments.store import Store
     from rethinklab.experiments.upkeep import overview
@@ -26,7 +26,7 @@ def list_(store: StoreOption = "runs") -> None:
 
 
 @store_app.command()
-def check(store: StoreOption = "runs") -> None:
+def check(store: options.Store = "runs") -> None:
     """Look for damage, leftovers and unfinished studies. Changes nothing.
 
     Reads every file and compares it with the hash it was stored with. Ends with exit code 3 where
@@ -48,7 +48,7 @@ def check(store: StoreOption = "runs") -> None:
 
 
 @store_app.command()
-def repair(store: StoreOption = "runs") -> None:
+def repair(store: options.Store = "runs") -> None:
     """Move damaged stages and studies into STORE/quarantine, and write a lost store.json anew.
 
     Nothing is deleted. The next run of a study makes anew what it lacks.
@@ -61,7 +61,7 @@ def repair(store: StoreOption = "runs") -> None:
 
 @store_app.command()
 def gc(
-    store: StoreOption = "runs",
+    store: options.Store = "runs",
     checkpoints: Annotated[bool, typer.Option(
         "--checkpoints", help="Also checkpoints of unfinished stages, which then begin anew."
     )] = False,
@@ -87,7 +87,7 @@ def export(
     file: Annotated[str, typer.Argument(help="What to write: something.tar.gz or .tar.")],
     studies: Annotated[list[str] | None, typer.Argument(
         metavar="[STUDY ...]", help="Names of studies, or how they begin. [default: all]")] = None,
-    store: StoreOption = "runs",
+    store: options.Store = "runs",
 ) -> None:
     """Write studies with all their results into one file, for `rethinklab store import`.
 
@@ -102,7 +102,7 @@ def export(
 @store_app.command(name="import")
 def import_(
     file: Annotated[str, typer.Argument(help="What `rethinklab store export` wrote.")],
-    store: StoreOption = "runs",
+    store: options.Store = "runs",
 ) -> None:
     """Take the studies and results of an archive that are not in the store yet.
 

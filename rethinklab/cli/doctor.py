@@ -1,4 +1,4 @@
-"""What works on this machine, what is missing, and how to get it."""
+"""`rethinklab doctor`: what works on this machine, what is missing, and how to get it."""
 
 from __future__ import annotations
 
@@ -10,12 +10,25 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import typer
+
+from rethinklab.cli import options
 from rethinklab.errors import first_line
 
 OPTIONAL = (("jupyterlab", "the notebooks", "jupyterlab"),
             ("ray", "--engine ray", "'rethinklab[ray]'"),
             ("submitit", "--engine slurm", "'rethinklab[slurm]'"),
             ("tensorboard", "--tensorboard", "'rethinklab[tensorboard]'"))
+
+
+def doctor(store: options.Store = "runs") -> None:
+    """What works on this machine, what is missing, and how to get it."""
+    findings = examine(store)
+    for finding in findings:
+        typer.echo(f"{'ok  ' if finding.fine else 'MISS' if finding.needed else 'note'}  "
+                   f"{finding.topic:12} {finding.text}")
+    if any(f.needed and not f.fine for f in findings):
+        raise typer.Exit(1)
 
 
 @dataclass(frozen=True)

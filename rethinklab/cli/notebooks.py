@@ -1,15 +1,36 @@
-"""The commands for teachers: student, grade. Nothing heavy is imported before a command needs
-it."""
+"""The commands for the notebooks: lab, and for teachers student and grade."""
 
 from __future__ import annotations
 
+import importlib.util
+import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rethinklab.errors import ConfigError, RethinkError
+
 if TYPE_CHECKING:
     from rethinklab.notebook.grading.marks import Row
+
+
+def lab(options: Annotated[list[str] | None, typer.Argument(
+            help="Passed on to JupyterLab; put -- before them.")] = None,
+        notebooks: Annotated[Path | None, typer.Option(
+            help="Folder to open. [default: the project's notebooks]")] = None) -> None:
+    """Open the notebooks in JupyterLab.
+
+    Example: rethinklab lab -- --no-browser --port 8890
+    """
+    folder = notebooks or Path(__file__).resolve().parents[2] / "notebooks"
+    if not folder.is_dir():
+        raise ConfigError(f"there is no folder {folder}; clone the project for its notebooks, or "
+                          "name a folder with --notebooks.")
+    if importlib.util.find_spec("jupyterlab") is None:
+        raise ConfigError("jupyterlab is not installed; pip install jupyterlab.")
+    os.execv(sys.executable, [sys.executable, "-m", "jupyterlab", str(folder), *(options or [])])
 
 
 def student(
@@ -58,7 +79,6 @@ def grade(
 
     Example: rethinklab grade submissions --out marks.csv --workers 2
     """
-    from rethinklab.errors import RethinkError
     from rethinklab.notebook.grading.grade import find_project
     from rethinklab.notebook.grading.grade import grade as mark
     from rethinklab.notebook.grading.marks import details_path

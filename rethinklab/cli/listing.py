@@ -1,0 +1,98 @@
+"""`rethinklab list`: what there is to choose from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from rethinklab.cli import options
+from rethinklab.errors import unknown_name
+
+
+def list_(what: Annotated[str, typer.Argument(
+              help="models, methods, presets, groups, regimes, datasets, scales or figures.")] = "",
+          store: options.Store = "runs") -> None:
+    """What there is to choose from. Presets come with published and own results."""
+    if what == "presets":
+        typer.echo(presets(Path(store)))
+        return
+    if what not in KINDS:
+        raise unknown_name("list", what, [*KINDS, "presets"])
+    meanings = KINDS[what]()
+    wide = max(map(len, meanings))
+    for name, text in meanings.items():
+        typer.echo(f"{name:{wide}}  {text}")
+
+
+def presets(store: Path) -> str:
+    """The rows of the paper, with results of the project's and of a store beside."""
+    from rethinklab.results import load_studies
+    from rethinklab.results.beside_paper import overview_text
+    from rethinklab.results.load import recorded_folder
+
+    places = filter(None, (recorded_folder(), store if (store / "store.json").is_file() else None))
+    return overview_text([results for place in places for results in load_studies(place).values()])
+
+
+def models() -> dict[str, str]:
+    """What each network is."""
+    from rethinklab.models import MODELS
+
+    return {name: text for name, (_, text) in MODELS.items()}
+
+
+def methods() -> dict[str, str]:
+    """What each pruning method does."""
+    from rethinklab.pruners import METHODS
+
+    return {name: first_sentence(pruner) for name, pruner in METHODS.items()}
+
+
+def first_sentence(thing: Any) -> str:
+    """Of a docstring."""
+    first = (thing.__doc__ or "").strip().split("\n\n")[0]
+    return " ".join(first.split()).partition(". ")[0].rstrip(".") + "."
+
+
+def groups() -> dict[str, str]:
+    """How many presets each group has."""
+    from rethinklab.experiments import paper
+
+    return {name: f"{len(members)} presets" for name, members in paper.groups().items()}
+
+
+def regimes() -> dict[str, str]:
+    """How each regime trains what is left."""
+    from rethinklab.trainers.regimes import REGIMES
+
+    return {name: regime.meaning for name, regime in REGIMES.items()}
+
+
+def datasets() -> dict[str, str]:
+    """What each data set holds."""
+    from rethinklab.data import DATASETS
+
+    return {name: text for name, (_, text) in DATASETS.items()}
+
+
+def scales() -> dict[str, str]:
+    """What each scale is for."""
+    from rethinklab.experiments.scales import SCALES
+
+    return {name: scale.meaning for name, scale in SCALES.items()}
+
+
+def figures() -> dict[str, str]:
+    """What each figure and each table shows."""
+    from rethinklab.figures.catalogue import FIGURES
+    from rethinklab.results.paper_tables import TABLES
+
+    drawn = {name: kind.meaning + (f" ({kind.paper})" if kind.paper else "")
+             for name, kind in FIGURES.items()}
+    return drawn | dict.fromkeys(TABLES, "the rows in the paper's layout, own results beside")
+
+
+KINDS = {kind.__name__: kind for kind in (models, methods, groups, regimes, datasets, scales,
+                                          figures)}
