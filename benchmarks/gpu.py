@@ -36,7 +36,7 @@ from rethinklab.trainers.step import EagerStep, GraphStep, make_step
 NETWORKS: dict[str, dict[str, Any]] = {
     "vgg16": {}, "vgg19": {"variant": "slimming"}, "resnet56": {}, "resnet110": {},
     "preresnet164": {}, "densenet40": {}, "vgg11": {"width": 0.125}}
-IMAGES, BATCH, CHECKED, TOLERANCE = 50_000, 64, 20, 0.02
+IMAGES, BATCH, CHECKED, TOLERANCE = 50_000, 64, 8, 0.02
 TOGETHER, USUAL, LOADERS = (1, 4, 8), ("vgg16", "resnet56"), (4, 12)
 PATIENCE = 120  # seconds for which a process waits for the others
 
@@ -99,9 +99,10 @@ def run_steps(step: EagerStep, batches: TrainingBatches, steps: int) -> float:
     return time.perf_counter() - start
 
 
-def work(number: int, names: Sequence[str], steps: int, turn: Any, rows: Any) -> None:
+def work(number: int, names: Sequence[str], together: Sequence[int], steps: int, turn: Any,
+         rows: Any) -> None:
     """One of the processes: all record their steps, learn alone (the first) and together, and run
-    one, four and eight at once."""
+    so many at once."""
     device = torch.device("cuda")
     batches = TrainingBatches(random_images().to(device), BATCH, seed=0)
     for name in names:
@@ -112,14 +113,14 @@ def work(number: int, names: Sequence[str], steps: int, turn: Any, rows: Any) ->
         turn.wait(PATIENCE)
         alone = learn(step, model, batches) if number == 0 else None
         turn.wait(PATIENCE)
-        together = learn(step, model, batches)
+        beside = learn(step, model, batches)
         memory = torch.cuda.max_memory_reserved() / 2**30
         recorded = isinstance(step, GraphStep) and step.graph is not None
-        for trainings in TOGETHER:
+        for trainings in together:
             turn.wait(PATIENCE)
             seconds = run_steps(step, batches, steps) if number < trainings else None
             rows.put({"network": name, "trainings": trainings, "process": number,
-                      "seconds": seconds, "alone": alone, "together": together,
+                      "seconds": seconds, "alone": alone, "together": beside,
                       "gib": memory, "recorded": recorded})
         step.close()
         del step, model
@@ -127,19 +128,19 @@ def work(number: int, names: Sequence[str], steps: int, turn: Any, rows: Any) ->
     turn.wait(PATIENCE)
 
 
-def crew(names: Sequence[str], steps: int) -> pd.DataFrame:
+def crew(names: Sequence[str], together: Sequence[int], steps: int) -> pd.DataFrame:
     """What all processes measured."""
     served = serve()
-    print(f"{max(TOGETHER)} processes: {served.remark}", flush=True)
+    print(f"{max(together)} processes: {served.remark}", flush=True)
     os.environ.update(served.environment())
     spawn = multiprocessing.get_context("spawn")
-    turn, rows = spawn.Barrier(max(TOGETHER)), spawn.Queue()
-    processes = [spawn.Process(target=work, args=(number, names, steps, turn, rows), daemon=True)
-                 for number in range(max(TOGETHER))]
+    turn, rows = spawn.Barrier(max(together)), spawn.Queue()
+    processes = [spawn.Process(target=work, args=(number, names, together, steps, turn, rows),
+                               daemon=True) for number in range(max(together))]
     try:
         for process in processes:
             process.start()
-        wanted = len(names) * len(TOGETHER) * len(processes)
+        wanted = len(names) * len(together) * len(processes)
         found = [rows.get(timeout=2 * PATIENCE) for _ in range(wanted)]
         for process in processes:
             process.join(PATIENCE)
@@ -259,6 +260,9 @@ def draw(rows: pd.DataFrame, path: Path, title: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", nargs="+", default=list(NETWORKS), choices=list(NETWORKS))
+    parser.add_argument("--together", nargs="+", type=int, default=list(TOGETHER))
+    parser.add_argument("--usual", nargs="*", default=list(USUAL), choices=list(NETWORKS),
+                        help="networks that the usual loop trains, too")
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--profile", nargs="*", default=[], choices=list(NETWORKS),
                         help="say which kernels take the time of these networks' steps")
@@ -271,9 +275,10 @@ def main() -> None:
     print(f"{device}, torch {version}, batch {BATCH}", flush=True)
     for name in options.profile:
         print(kernels(name), flush=True)
-    frames = [usual([n for n in options.models if n in USUAL], options.steps)]
+    frames = [usual(options.usual, options.steps)]
     print(frames[0].to_string(index=False), flush=True)
-    frames.append(summarise(crew(options.models, options.steps), options.steps))
+    measured = crew(options.models, options.together, options.steps)
+    frames.append(summarise(measured, options.steps))
     rows = pd.concat(frames).assign(device=device, torch=version,
                                     date=time.strftime("%Y-%m-%d", time.gmtime()))
     print(frames[1].round(3).to_string(index=False), flush=True)

@@ -22,6 +22,7 @@ from rethinklab.errors import first_line
 from rethinklab.models.outputs import logits
 from rethinklab.trainers import distributed
 from rethinklab.trainers.callbacks import Callback, TrainState
+from rethinklab.trainers.gathered import Gathered
 
 CAPTURE_VARIABLE = "RETHINKLAB_CAPTURE"  # "0": never record a graph
 REHEARSALS = 3
@@ -59,8 +60,7 @@ class EagerStep:
     def _advance(self, images: Tensor, labels: Tensor) -> None:
         state = self.state
         state.optimizer.zero_grad(set_to_none=True)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
-            outputs = logits(state.model(images))
+        outputs = self._outputs(images)
         loss = self._differentiate(outputs.float(), labels)
         for watcher in self.watchers:
             watcher.after_backward(state)
@@ -69,6 +69,10 @@ class EagerStep:
             watcher.after_update(state)
         self.losses += loss
         self.right += (outputs.detach().argmax(1) == labels).sum()
+
+    def _outputs(self, images: Tensor) -> Tensor:
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
+            return logits(self.state.model(images))
 
     def _differentiate(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """Puts the gradients of the batch's mean loss in place; the sum of its losses."""
@@ -99,6 +103,7 @@ class GraphStep(EagerStep):
 
     The graph is recorded at the first full batch and anew when the optimiser's settings change
     (they are numbers in it), or when an epoch finds the network's tensors elsewhere in memory.
+    What every layer would do for itself is gathered (`rethinklab.trainers.gathered`).
     Rehearsals come before each recording, with cuDNN choosing its algorithms by timing them
     unless determinism was asked for; all they change is set back: weights, buffers, moments, sums
     and random generators. A network that cannot be recorded, because Python looks at values
@@ -108,6 +113,7 @@ class GraphStep(EagerStep):
     def __init__(self, state: TrainState, precision: str, watchers: Sequence[Callback],
                  device: torch.device) -> None:
         super().__init__(state, precision, watchers, device)
+        self.gathered, self.gathering = Gathered(state.model, self.half), False
         self.stream = torch.cuda.Stream(device)
         self.graph: torch.cuda.CUDAGraph | None = None
         self.refused = False
@@ -165,7 +171,7 @@ class GraphStep(EagerStep):
                 # The loader's thread may pin memory meanwhile: only this thread is watched.
                 with torch.cuda.graph(graph, stream=self.stream,
                                       capture_error_mode="thread_local"):
-                    self._advance(self.images, self.labels)
+                    self._advance_gathered()
         except Exception as error:  # torch and the network each raise their own kinds
             self.refused = True
             if begun:
@@ -179,6 +185,25 @@ class GraphStep(EagerStep):
         self.settings, self.places = self._settings(), self._places()
         self.gradients = [(p, p.grad) for p in self.state.model.parameters()]
 
+    def _advance_gathered(self) -> None:
+        """The step as it is recorded."""
+        self.gathering = True
+        try:
+            self._advance(self.images, self.labels)
+        finally:
+            self.gathering = False
+            self.gathered.give_back()
+
+    def _outputs(self, images: Tensor) -> Tensor:
+        if self.gathering:
+            self.gathered.take()
+        return super()._outputs(images)
+
+    def _differentiate(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        loss = super()._differentiate(outputs, labels)
+        self.gathered.give_back()
+        return loss
+
     def _rehearse(self) -> None:
         """Steps on the graph's stream: kernels are loaded, algorithms chosen, moments allocated.
 
@@ -189,9 +214,9 @@ class GraphStep(EagerStep):
         self.stream.wait_stream(home)
         with torch.cuda.stream(self.stream):
             for _ in range(REHEARSALS - 1):
-                self._advance(self.images, self.labels)
+                self._advance_gathered()
             with _no_waiting():
-                self._advance(self.images, self.labels)
+                self._advance_gathered()
         home.wait_stream(self.stream)
         self.state.optimizer.zero_grad(set_to_none=True)
 
