@@ -22,7 +22,7 @@ except ImportError:  # Python 3.10
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "rethinklab"
-LAYERS = [("errors", "values", "seeds", "commit", "own"), ("data", "models"),
+LAYERS = [("errors", "values", "seeds", "commit", "own", "bars"), ("data", "models"),
           ("analysis",), ("trainers",), ("pruners",), ("experiments",), ("results",), ("figures",),
           ("notebook",), ("cli",)]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

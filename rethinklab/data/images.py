@@ -15,6 +15,8 @@ from rethinklab.errors import ConfigError, DataError
 from rethinklab.seeds import generator
 from rethinklab.values import number, plain, settle, whole
 
+HASHED = 256  # images at a time
+
 
 @dataclass(frozen=True)
 class Images:
@@ -103,7 +105,8 @@ class ImageData:
         digest.update(repr(settings).encode())
         for images in (self.train, self.test):
             digest.update(repr(tuple(images.pixels.shape)).encode())
-            digest.update(np.ascontiguousarray(images.pixels.cpu().numpy()).data)
+            for pixels in images.pixels.split(HASHED):  # in memory, channels may stand last
+                digest.update(np.ascontiguousarray(pixels.cpu().numpy()).data)
             digest.update(images.labels.cpu().numpy().tobytes())
         return digest.hexdigest()[:16]
 

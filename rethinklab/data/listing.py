@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import re
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 from rethinklab.errors import DataError
 
@@ -19,13 +20,27 @@ PARTS = {"training": ("train", "training"), "test": ("test", "testing"),
 LEFT_BEHIND = {"__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found"}
 
 
+class ImageFile(NamedTuple):
+    """An image file as it was found. size: in bytes. stamp: the real path, size and time of
+    change, by which a file that was changed or exchanged is told from the one before."""
+
+    path: str
+    size: int
+    stamp: str
+
+
 @dataclass(frozen=True)
 class Listing:
     """The image files of a folder and the class that each belongs to."""
 
-    files: tuple[Path, ...]
+    files: tuple[ImageFile, ...]
     labels: tuple[int, ...]
     classes: tuple[str, ...]
+
+    def take(self, index: Sequence[int]) -> Listing:
+        """The files at `index`, in that order."""
+        return Listing(tuple(self.files[i] for i in index), tuple(self.labels[i] for i in index),
+                       self.classes)
 
 
 def find_parts(root: Path) -> tuple[Path, Path | None]:
@@ -51,7 +66,7 @@ def find_parts(root: Path) -> tuple[Path, Path | None]:
             raise DataError(f"{root} has no classes but what looks like parts ({_names(folders)}); "
                             "call them train and test.")
         return root, None
-    beside = [f for f in folders if f not in present and any(image_folders(f))]
+    beside = [f for f in folders if f not in present and any(walk_images(f))]
     if beside:
         raise DataError(f"{root} is ambiguous, since {_names(beside)} with images stands beside "
                         f"{_names(present)}; give a class that is called like a part another name, "
@@ -97,18 +112,18 @@ def list_images(folder: Path) -> Listing:
     Raises DataError for a folder without images, a class without images, or a single class.
     """
     classes = [entry.name for entry in visible_folders(folder)]
-    files: list[Path] = []
+    files: list[ImageFile] = []
     labels: list[int] = []
     divided: list[Path] = []
     for label, name in enumerate(classes):
-        places = dict(image_folders(folder / name))
-        found = sorted(chain(*places.values()))
+        found = list(walk_images(folder / name))
         if not found:
             raise DataError(f"{folder / name} holds no image ({', '.join(sorted(SUFFIXES))}).")
         files += found
         labels += [label] * len(found)
-        depth = len(folder.parts) + 1
-        inner = {place.parts[depth] for place in places if len(place.parts) > depth}
+        start = len(os.path.join(folder, name, ""))
+        below = (image.path[start:].partition(os.sep) for image in found)
+        inner = {first for first, deeper, _ in below if deeper}
         divided += [folder / name / part for part in sorted(inner) if part_called(part)]
     if not files:
         raise DataError(f"{folder} holds no images. Expected one sub-folder for each class, "
@@ -123,14 +138,29 @@ def list_images(folder: Path) -> Listing:
     return Listing(tuple(files), tuple(labels), tuple(classes))
 
 
-def image_folders(folder: Path) -> Iterator[tuple[Path, list[Path]]]:
-    """`folder` and those below it that hold images, each with its image files."""
-    for place, folders, files in os.walk(folder):
-        folders[:] = filter(is_visible, folders)
-        images = [Path(place, name) for name in files
-                  if is_visible(name) and os.path.splitext(name)[1].lower() in SUFFIXES]
-        if images:
-            yield Path(place), images
+def walk_images(folder: str | Path) -> Iterator[ImageFile]:
+    """The image files in `folder` and below, in the order of their names at every depth; links to
+    folders are not followed. Each is looked at once and not opened."""
+    return _walk(os.fspath(folder), os.path.realpath(folder))
+
+
+def _walk(folder: str, real: str) -> Iterator[ImageFile]:
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: os.path.normcase(entry.name))
+    except OSError:
+        return  # not the user's to read, and so none of the images meant
+    place = os.path.join(real, "")
+    for entry in entries:
+        if not is_visible(entry.name):
+            continue
+        if entry.is_dir():
+            if not entry.is_symlink():
+                yield from _walk(entry.path, place + entry.name)
+        elif os.path.splitext(entry.name)[1].lower() in SUFFIXES:
+            status = entry.stat()
+            path = os.path.realpath(entry.path) if entry.is_symlink() else place + entry.name
+            yield ImageFile(entry.path, status.st_size,
+                            f"{path}|{status.st_size}|{status.st_mtime_ns}")
 
 
 def visible_folders(folder: Path) -> list[Path]:

@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rethinklab.data.folder import DECODING, open_rgb
+from rethinklab.data.decoding import DECODING, default_workers, open_rgb
 from rethinklab.data.images import ImageData, random_part, stratified_split
 from rethinklab.data.listing import Listing
 from rethinklab.errors import DataError
@@ -29,7 +29,6 @@ from rethinklab.values import plain, settle
 
 AREA, ASPECT = (0.08, 1.0), (3 / 4, 4 / 3)  # of a random crop, as in torchvision
 ATTEMPTS = 10
-MOST_WORKERS = 16
 MARGIN = 256 / 224  # the shorter side before a centre crop, over the crop's
 
 
@@ -49,8 +48,9 @@ class FileImages:
     @classmethod
     def listed(cls, root: Path, listing: Listing) -> FileImages:
         """The files of a listing below `root`. Compact: a million paths are shared by workers."""
-        names = np.array([os.fsencode(file.relative_to(root)) for file in listing.files])
-        sizes = np.array([file.stat().st_size for file in listing.files], dtype=np.int64)
+        start = len(os.path.join(root, ""))
+        names = np.array([os.fsencode(file.path[start:]) for file in listing.files])
+        sizes = np.array([file.size for file in listing.files], dtype=np.int64)
         return cls(root, names, sizes, torch.tensor(listing.labels, dtype=torch.int64))
 
     def __len__(self) -> int:
@@ -79,7 +79,7 @@ class StreamedData:
     std: tuple[float, ...]
     size: int = 224
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    workers: int = field(default_factory=lambda: default_workers())
+    workers: int = field(default_factory=default_workers)
 
     def __post_init__(self) -> None:
         settle(self, mean=tuple(plain(self.mean)), std=tuple(plain(self.std)),
@@ -130,14 +130,6 @@ class StreamedData:
 
 
 AnyData = ImageData | StreamedData
-
-
-def default_workers() -> int:
-    """A reading process for each core that this one may use, at most 16. Training processes that
-    torchrun started on one machine share its cores."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    sharing = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    return max(1, min((cores or 1) // sharing, MOST_WORKERS))
 
 
 def read_batches(data: StreamedData, images: FileImages, batches: Sequence[list[int]],

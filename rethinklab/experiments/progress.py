@@ -11,11 +11,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from rethinklab.bars import make_bar
 from rethinklab.errors import OutOfTime, RethinkError, StoreError, unknown_name
 from rethinklab.experiments.store import Store
 from rethinklab.experiments.time_limit import describe_duration
 from rethinklab.experiments.trial import Stage
-from rethinklab.trainers.progress import make_bar
 from rethinklab.trainers.recipe import Recipe
 from rethinklab.trainers.regimes import find_regime
 

@@ -56,7 +56,7 @@ def run(study: Study, store: str | Path | Store = "runs", *, workers: int | None
         check_found_again(study)
     if events is not None:
         check_tensorboard()
-    data = _load(study)
+    data = _load(study, progress)
     ratio = study.rehearse(data)
     place = store if isinstance(store, Store) else Store(store)
     trials = study.trials(data)
@@ -117,11 +117,11 @@ def check_done(display: Display, stages: Sequence[Stage], missing: Sequence[Stag
             f"{untried} that need the failed ones were not tried. {failed}"))
 
 
-def _load(study: Study) -> ImageData:
+def _load(study: Study, progress: bool) -> ImageData:
     """The study's images; of several processes the first alone downloads what is lacking."""
     if not distributed.is_main():
         distributed.barrier()
-    data = study.load()
+    data = study.load(progress)
     if distributed.is_main():
         distributed.barrier()
     return data

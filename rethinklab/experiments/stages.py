@@ -369,4 +369,4 @@ def source_data(source: Mapping[str, Any]) -> ImageData:
 
 @lru_cache(maxsize=2)
 def _cached_data(source: str) -> ImageData:
-    return load_data(**json.loads(source))
+    return load_data(**json.loads(source), progress=False)

@@ -276,9 +276,9 @@ class Study:
                 content.pop(name)
         return {**content, "recipe": self.large_recipe.identity()}
 
-    def load(self) -> ImageData:
-        """The study's images."""
-        return load_data(**self.source)
+    def load(self, progress: bool = True) -> ImageData:
+        """The study's images. progress: as for `load_data`."""
+        return load_data(**self.source, progress=progress)
 
     @property
     def source(self) -> dict[str, Any]:
