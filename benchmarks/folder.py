@@ -63,10 +63,16 @@ class Loader:
     def close(self) -> None:
         self.process.communicate("go\ngo\n")
 
-    def held(self) -> float:
-        """The process's proportional set size in MB."""
-        lines = Path(f"/proc/{self.process.pid}/smaps_rollup").read_text().splitlines()
-        return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) * 1024 / 1e6
+    def held(self, file: str = "smaps_rollup", of: str = "[rollup]") -> float:
+        """MB of the process's proportional set size, of all or, from "smaps", of mapped files
+        whose names end so."""
+        found, counts = 0, False
+        for line in Path(f"/proc/{self.process.pid}/{file}").read_text().splitlines():
+            if not line.split(maxsplit=1)[0].endswith(":"):  # the head of a mapping
+                counts = line.endswith(of)
+            elif counts and line.startswith("Pss:"):
+                found += int(line.split()[1])
+        return found * 1024 / 1e6
 
 
 def seconds(path: str, size: int) -> tuple[float, float]:
@@ -78,7 +84,8 @@ def seconds(path: str, size: int) -> tuple[float, float]:
 
 
 def memory(path: str, size: int, workers: int) -> tuple[float, float]:
-    """MB that all workers hold together before they load the folder and when they train on it."""
+    """MB that all workers hold together of the mapped pixels while they train on them, and what
+    they hold besides that they did not before they loaded the folder."""
     loaders = [Loader(path, size) for _ in range(workers)]
     before = sum(loader.held() for loader in loaders)
     for _ in range(2):  # load, then train
@@ -87,9 +94,10 @@ def memory(path: str, size: int, workers: int) -> tuple[float, float]:
         for loader in loaders:
             loader.answer()
     after = sum(loader.held() for loader in loaders)
+    mapped = sum(loader.held("smaps", ".pixels") for loader in loaders)
     for loader in loaders:
         loader.close()
-    return before, after
+    return mapped, after - before - mapped
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -108,9 +116,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"later loads  {min(later):6.2f} s at best, {median(later):.2f} s in the median of "
               f"{len(later)} (goal: 1.5 s for 60,000 small images)", flush=True)
         if Path("/proc/self/smaps_rollup").exists():
-            before, after = memory(path, options.size, options.workers)
-            print(f"{options.workers} workers    {after - before:6.0f} MB more than before they "
-                  f"loaded it, {(after - before) / pixels:.2f} times the pixels")
+            mapped, more = memory(path, options.size, options.workers)
+            print(f"{options.workers} workers    {mapped:6.0f} MB of pixels together, and "
+                  f"{more / options.workers:.0f} MB more in each than before it loaded them")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,17 @@ import warnings
 
 import typer
 
-from rethinklab.cli import doctor, figures, listing, notebooks, recording, results, run, store
+from rethinklab.cli import (
+    data,
+    doctor,
+    figures,
+    listing,
+    notebooks,
+    recording,
+    results,
+    run,
+    store,
+)
 from rethinklab.errors import RethinkError, first_line
 
 TRACEBACK = "RETHINKLAB_TRACEBACK"
@@ -30,6 +40,7 @@ for command in (figures.figures, recording.record, figures.report, recording.rer
                 results.results, results.compare, results.status, doctor.doctor, notebooks.lab):
     app.command(command.__name__.rstrip("_"))(command)
 app.add_typer(store.store_app, name="store")
+app.add_typer(data.data_app, name="data")
 
 
 def main() -> None:

@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rethinklab.data.decoding import DECODING
+from rethinklab.errors import DataError
 
 PAGE = 4096
 CHECKSUM = 4  # bytes
@@ -117,11 +118,18 @@ def save(file: Path, decoded: Decoded) -> None:
 
 def clear() -> Cleared:
     """Remove all decoded folders; the next loading of each decodes it anew. The images themselves
-    stay where they are, and so does what processes have mapped already."""
+    stay where they are, and so does what processes have mapped already.
+
+    Raises DataError where a file cannot be removed.
+    """
     folder, files, freed = cache_folder(), 0, 0
     for file in sorted(folder.glob("*")):
         if file.suffix in LEFT:
-            size = file.stat().st_size
-            file.unlink()
+            try:
+                size = file.stat().st_size
+                file.unlink()
+            except OSError as error:
+                raise DataError(f"{file} cannot be removed ({error.strerror}); end what uses it, "
+                                "or remove it by hand.") from error
             files, freed = files + 1, freed + size
     return Cleared(folder, files, freed)
