@@ -178,15 +178,32 @@ def test_parts_follow_one_another_and_differ_by_at_most_one_image(start, count, 
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
 
-@given(size=st.integers(2, 60), processes=st.integers(2, 7), group=st.integers(1, 3))
-def test_parts_of_a_batch_make_up_the_batch(small, size, processes, group):
+@given(size=st.integers(14, 60), processes=st.integers(2, 7), group=st.integers(1, 3))
+def test_parts_of_the_batches_make_up_the_epoch(small, size, processes, group):
     data = replace(small, pad=2, flip=True)
-    shared = [TrainingBatches(data, size, 3, group, (number, processes)).epoch(1)
+    shared = [list(TrainingBatches(data, size, 3, group, (number, processes)).epoch(1))
               for number in range(processes)]
-    for (images, labels), *parts in zip(TrainingBatches(data, size, 3).epoch(1), *shared,
-                                        strict=True):
-        assert torch.equal(torch.cat([part for part, _ in parts]), images)
-        assert torch.equal(torch.cat([part for _, part in parts]), labels)
+    same_images(TrainingBatches(data, size, 3).epoch(1), shared)
+    assert min(len(labels) for share in shared for _, labels in share) >= 2
+
+
+def same_images(whole, shared):
+    parts = [part for batch in zip(*shared, strict=True) for part in batch]
+    for one, several in zip(zip(*whole, strict=True), zip(*parts, strict=True), strict=True):
+        assert torch.equal(torch.cat(several), torch.cat(one))
+
+
+def test_a_last_batch_that_is_too_small_to_share_joins_the_one_before():
+    assert batch_bounds(22, 4) == [(0, 4), (4, 8), (8, 12), (12, 16), (16, 20), (20, 22)]
+    assert batch_bounds(22, 4, 2) == [(0, 4), (4, 8), (8, 12), (12, 16), (16, 22)]
+    assert batch_bounds(22, 6, 2) == [(0, 6), (6, 12), (12, 18), (18, 22)]
+
+
+@pytest.mark.parametrize(("count", "size"), [(22, 4), (5, 64)])
+def test_a_batch_too_small_to_share_is_an_error(count, size):
+    with pytest.raises(ConfigError, match=rf"batch size {size} makes .* of {min(count, size)} of "
+                                          rf"the {count} .* 3 processes .*choose 6 or more"):
+        batch_bounds(count, size, 3)
 
 
 @pytest.fixture(scope="module")
@@ -205,15 +222,13 @@ def test_each_process_reads_its_own_files_only(tree, monkeypatch, workers):
     whole = list(training_batches(tree, 4, 1).epoch(0))  # 4, 4 and 3 images
     read.clear()
     shared = []
-    for number in range(4):
+    for number in range(2):
         task = replace(tree, workers=workers)
-        shared.append(list(training_batches(task, 4, 1, (number, 4)).epoch(0)))
+        shared.append(list(training_batches(task, 4, 1, (number, 2)).epoch(0)))
     if not workers:
         assert len(read) == len(set(read)) == 11
-    assert sorted(len(part[-1][1]) for part in shared) == [0, 1, 1, 1]
-    for (images, labels), *parts in zip(whole, *shared, strict=True):
-        assert torch.equal(torch.cat([part for part, _ in parts]), images)
-        assert torch.equal(torch.cat([part for _, part in parts]), labels)
+    assert [[len(labels) for _, labels in share] for share in shared] == [[2, 3], [2, 4]]
+    same_images(whole, shared)
 
 
 def test_processes_take_turns_at_whole_test_batches(tree, small, monkeypatch):

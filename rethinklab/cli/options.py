@@ -55,6 +55,9 @@ Normalise = Annotated[str | None, Option(
 Precision = Annotated[str, Option(help="fp32, or bf16 to compute faster on a GPU.")]
 
 # of how and where it runs
+SyncBatchNorm = Annotated[bool, Option(
+    "--sync-batchnorm", help="Under torchrun, on GPUs: normalise over whole batches instead of "
+                             "each process's part.")]
 Threads = Annotated[int, Option(help="Threads of each worker.")]
 Engine = Annotated[str, Option(
     help="Where trials run: local, ray (a cluster) or slurm (job arrays).")]

@@ -58,7 +58,7 @@ def run(
     images: options.Images = None, size: options.Size = None,
     root: options.Root = None, normalise: options.Normalise = None,
     precision: options.Precision = "fp32",
-    device: options.Device = "auto",
+    device: options.Device = "auto", sync_batchnorm: options.SyncBatchNorm = False,
     workers: options.Workers = None, threads: options.Threads = 1,
     engine: options.Engine = "local",
     time_limit: options.TimeLimit = None, tune: options.Tune = None,
@@ -99,7 +99,7 @@ def run(
                  "events": tensorboard, "gpus_per_trial": gpus_per_trial,
                  "slurm": parse_options(slurm or [])}
     factors = parse_factors(tune) if tune else None
-    with distributed.start(device):  # of torchrun's processes, if there are several
+    with distributed.start(device, sync_batchnorm):  # of torchrun's processes, if there are several
         conduct(studies, store, out, time_limit, factors, entries, record, **execution)
 
 

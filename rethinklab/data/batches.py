@@ -18,6 +18,7 @@ from torch.nn.functional import pad as pad_pixels
 
 from rethinklab.data.images import ImageData, Images, checked_count
 from rethinklab.data.streamed import AnyData, FileImages, StreamedData, read_batches
+from rethinklab.errors import ConfigError
 from rethinklab.seeds import generator
 from rethinklab.values import whole
 
@@ -30,25 +31,30 @@ STREAMED = 250  # images in a test batch that is read from files
 TESTED = {"cpu": 500, "cuda": 1000}  # images in a test batch
 
 
-def batch_bounds(count: int, batch_size: int) -> list[tuple[int, int]]:
+def batch_bounds(count: int, batch_size: int, processes: int = 1) -> list[tuple[int, int]]:
     """Start and end of each batch; the last may be short, and every image is in one.
 
-    A last batch of a single image joins the one before it: batch normalisation over one value
-    has no variance.
+    A last batch that has less than two images for each process joins the one before it: batch
+    normalisation over one value has no variance. Raises ConfigError where several processes
+    still have less.
     """
     batch_size = whole("batch size", batch_size, 1)
     bounds = [(start, min(start + batch_size, count)) for start in range(0, count, batch_size)]
-    if len(bounds) > 1 and bounds[-1][1] - bounds[-1][0] == 1 and batch_size > 1:
+    if len(bounds) > 1 and bounds[-1][1] - bounds[-1][0] < 2 * processes and batch_size > 1:
         (start, _), (_, end) = bounds[-2:]
         bounds[-2:] = [(start, end)]
+    smallest = min((end - start for start, end in bounds), default=0)
+    if processes > 1 and smallest < 2 * processes:
+        raise ConfigError(f"batch size {batch_size} makes batches of {smallest} of the {count} "
+                          f"training images, and each of {processes} processes needs two images "
+                          f"of every batch; choose {2 * processes} or more, or fewer processes.")
     return bounds
 
 
 def part_bounds(start: int, end: int, part: Part) -> tuple[int, int]:
     """Start and end of what a process has of the images from `start` to before `end`.
 
-    The parts follow one another, differ by at most one image, and are empty where images are
-    fewer than processes.
+    The parts follow one another and differ by at most one image.
     """
     number, processes = part
     count = end - start
@@ -84,7 +90,7 @@ class TrainingBatches:
     def __init__(self, data: ImageData, batch_size: int, seed: int,
                  group: int | None = None, part: Part = WHOLE) -> None:
         self.data, self.seed, self.part = data, seed, part
-        self.bounds = batch_bounds(len(data.train), batch_size)
+        self.bounds = batch_bounds(len(data.train), batch_size, part[1])
         self.pixels = _channels_last(data.train)
         self.normalise = Normalise(data, self.pixels.device)
         if group is None:
@@ -160,7 +166,7 @@ class StreamedBatches:
     def __init__(self, data: StreamedData, batch_size: int, seed: int,
                  part: Part = WHOLE) -> None:
         self.data, self.seed, self.part = data, seed, part
-        self.bounds = batch_bounds(len(data.train), batch_size)
+        self.bounds = batch_bounds(len(data.train), batch_size, part[1])
         self.normalise = Normalise(data, data.device)
 
     def __len__(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +42,13 @@ def run(study: Study, store: str | Path | Store = "runs", *, workers: int | None
     workers=0 at the end of the epoch under way. events: a folder for TensorBoard's files.
     Several processes on one store, on any nodes with one file system, that run the same study or
     others share the work: what one holds, the others pass over for the next that is free.
+    Processes that torchrun started train one network together; where their batch normalisation is
+    not synchronised, results rest on their number and are kept as another study's (batch_parts).
     Raises StagesFailed naming each stage that failed, after all that need none of them are
     done and stored; OutOfTime where the time ran out first, and the same call goes on.
     """
     limit = Countdown(time_limit)
+    study = as_run_here(study)
     if distributed.world() > 1:  # several processes train one network: stages one by one
         engine, workers, progress = "local", 0, progress and distributed.is_main()
     check_engine(engine, workers, gpus_per_trial, slurm or {})
@@ -81,6 +85,16 @@ def run(study: Study, store: str | Path | Store = "runs", *, workers: int | None
             display.close()
         check_done(display, stages, missing, place, ran_out)
     return study, place, list(addresses.values())
+
+
+def as_run_here(study: Study) -> Study:
+    """The study with the number of parts in which the processes here normalise a batch. Raises
+    ConfigError where it has another."""
+    parts = distributed.batch_parts()
+    if study.batch_parts is None and parts > 1:
+        return replace(study, batch_parts=parts)
+    distributed.check_parts(study.batch_parts or 1)
+    return study
 
 
 def check_found_again(study: Study) -> None:

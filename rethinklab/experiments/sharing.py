@@ -20,7 +20,7 @@ from rethinklab.analysis.ledger import Ledger
 from rethinklab.experiments.trial import NOT_OF_THE_LARGE, SCHEMA, Stage
 from rethinklab.trainers.recipe import Recipe
 
-OF_THE_TASK = ("data", "classes", "model", "options", "model_source")
+OF_THE_TASK = ("data", "classes", "model", "options", "model_source", "batch_parts")
 
 
 def scratch_stage(regime: Stage, network: nn.Module, masks: Mapping[str, Tensor],

@@ -69,12 +69,14 @@ def run_one(trial: Trial, store: Store, device: str = "auto") -> dict[str, Any]:
 def run_stage(stage: Stage, store: Store, setting: Setting | None = None) -> None:
     """Do one stage unless it is stored; what it needs must be.
 
-    Raises OutOfTime where the setting's seconds ran out, with a checkpoint to go on from, and
-    StageHeld where another process works on it and the setting is not to wait.
+    Raises OutOfTime where the setting's seconds ran out, with a checkpoint to go on from,
+    StageHeld where another process works on it and the setting is not to wait, and ConfigError
+    where it is for another number of processes that train together.
     """
     setting = setting or Setting()
     if distributed.broadcast_object(store.has(stage)):
         return
+    distributed.check_parts(stage.spec.get("batch_parts", 1))
     work = {"large": _train_large, "plan": _make_plan, "regime": _train_regime}[stage.kind]
     with _claimed(stage, store, setting) as to_do:
         if not to_do:

@@ -59,7 +59,8 @@ class Study:
     a registered network that stands for the pruned one, as it was published; it is trained from
     scratch, and method and target only say where it is from. preset: the row of the paper that the
     study repeats, if any. normalise: "own" for CIFAR by its own mean and standard deviation, as
-    `load_data` takes it.
+    `load_data` takes it. batch_parts: in how many parts, 2 or more, batch normalisation takes a
+    batch; `run` fills it in where several processes train one network, and needs as many.
     Raises ConfigError or PlanError for a name or value that cannot be used.
     """
 
@@ -84,6 +85,7 @@ class Study:
     pruned_model: str | None = None
     preset: str = ""
     normalise: str | None = None
+    batch_parts: int | None = None
     epochs: InitVar[int | None] = None
     lr: InitVar[float | None] = None
     batch_size: InitVar[int | None] = None
@@ -116,6 +118,8 @@ class Study:
                 settle(self, **{name: number(name, value, above=0, most=high)})
         if self.images is not None:
             settle(self, images=whole("images", self.images, 1))
+        if self.batch_parts is not None:
+            settle(self, batch_parts=whole("batch_parts", self.batch_parts, 2))
         if "num_classes" in self.model_options or "width" in self.model_options:
             raise ConfigError("model_options cannot hold num_classes, which the data tells, nor "
                               "width, which is an option of its own.")
@@ -271,7 +275,8 @@ class Study:
         """All that makes it another study: younger fields only where they are used, so that a
         name given before they existed stays what it was."""
         content = asdict(self)
-        for name in ("hold_out", "images", "lrs", "preset", "pruned_model", "normalise"):
+        for name in ("hold_out", "images", "lrs", "preset", "pruned_model", "normalise",
+                     "batch_parts"):
             if not content[name]:
                 content.pop(name)
         return {**content, "recipe": self.large_recipe.identity()}
@@ -300,7 +305,7 @@ class Study:
                   "precision": self.precision, "model_source": source_digest(self.network),
                   "method_source": method_digest(type(self.acting)),
                   "during": self._during(),
-                  "pruned_model": self.pruned_model or ""}
+                  "pruned_model": self.pruned_model or "", "batch_parts": self.batch_parts or 1}
         return [Trial(regime=regime, seed=seed, lr=self.lrs.get(regime), **shared)
                 for seed in self.seed_numbers for regime in (UNPRUNED, *self.regime_names)]
 

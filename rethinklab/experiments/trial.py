@@ -78,6 +78,7 @@ class Trial:
     method, and the hyper-parameters of it that act while the network trains that is to be pruned;
     empty for methods that prune the large network as it is. pruned_model: a network that stands
     for the pruned one, as it was published; no method is run then, and the weights are new.
+    batch_parts: in how many parts batch normalisation takes a batch.
     A pair of trials with one seed shares the large network and the data order.
     """
 
@@ -98,6 +99,7 @@ class Trial:
     during: dict[str, Any] = field(default_factory=dict)
     lr: float | None = None
     pruned_model: str = ""
+    batch_parts: int = 1
 
     def __post_init__(self) -> None:
         settle(self, **{f.name: plain(getattr(self, f.name)) for f in fields(self)})
@@ -108,13 +110,17 @@ class Trial:
         last = self._last()
         return (*last.ancestors, last)
 
+    @property
+    def _parts(self) -> dict[str, int]:
+        return {"batch_parts": self.batch_parts} if self.batch_parts > 1 else {}
+
     def _last(self) -> Stage:
         plain = self._large()
         if self.regime == UNPRUNED:
             return plain
         spec = {"regime": self.regime, "recipe": self.recipe.identity(),
                 "precision": self.precision, "seed": self.seed,
-                **({} if self.lr is None else {"lr": self.lr})}
+                **({} if self.lr is None else {"lr": self.lr}), **self._parts}
         if self.pruned_model:
             return Stage("regime", {"large": plain.spec, "pruned_model": self.pruned_model, **spec},
                          self.source)
@@ -122,7 +128,8 @@ class Trial:
         plan = Stage("plan", {
             "large": large.spec, "method": self.method, "target": self.target,
             "options": self.method_options, "seed": self.seed,
-            **({"method_source": self.method_source} if self.method_source else {})},
+            **({"method_source": self.method_source} if self.method_source else {}),
+            **self._parts},
             self.source, (large,))
         return Stage("regime", {"plan": plan.spec, **spec}, self.source,
                      (plan, *self._rewound(large)))
@@ -134,7 +141,8 @@ class Trial:
             "options": self.model_options,
             "recipe": replace(recipe or self.recipe, **NOT_OF_THE_LARGE).identity(),
             "precision": self.precision, "seed": self.seed,
-            **({"model_source": self.model_source} if self.model_source else {}), **more},
+            **({"model_source": self.model_source} if self.model_source else {}),
+            **self._parts, **more},
             self.source, needs)
 
     def _acted_on(self, plain: Stage) -> Stage:

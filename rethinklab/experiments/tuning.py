@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from rethinklab.errors import ConfigError, DivergenceError, RethinkError, StagesFailed
-from rethinklab.experiments.runner import run
+from rethinklab.experiments.runner import as_run_here, run
 from rethinklab.experiments.store import Store
 from rethinklab.experiments.study import Study
 from rethinklab.trainers.regimes import UNPRUNED, find_regime, regime_title
@@ -54,7 +54,7 @@ def tune(study: Study, store: str | Path | Store = "runs", *,
     """
     grid = check_factors(factors)
     place = store if isinstance(store, Store) else Store(store)
-    held = replace(study, hold_out=hold_out, preset="")
+    held = replace(as_run_here(study), hold_out=hold_out, preset="")
     rows = [row for factor in grid
             for row in _held_out(replace(held, recipe=_scaled(held, factor), regimes=(), lrs={}),
                                  place, {UNPRUNED: held.large_recipe.lr * factor}, factor, options)]

@@ -1,53 +1,71 @@
 """Several processes that train one network together, as torchrun starts them.
 
-Each process computes its part of every batch; gradients, sums and the statistics of batch
-normalisation are those of the whole batch, so that all processes hold the same network at every
-step. Without a process group everything here is what one process alone would do.
+Each has its part of every batch, and torch's DistributedDataParallel keeps the same network in all
+of them. As in one process, every image is met once an epoch and gradients are those of the mean
+over the whole batch, however the parts differ in size. What is not as in one process:
+
+- batch normalisation is over a process's part, and the running statistics are those of process 0,
+  as is usual with ImageNet; or, on GPUs, over the whole batch where `start` is asked to;
+- a last batch of less than two images for each process joins the one before;
+- each process draws its dropout from a stream of its own, (seed, "dropout", epoch, rank);
+- steps are not captured in a CUDA graph.
+
+Process 0 alone keeps checkpoints, shows progress and is asked whether to stop. Without a process
+group everything here is what one process alone would do.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from datetime import timedelta
-from functools import partial
 from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
-from torch.nn.functional import batch_norm
+from torch.nn.parallel import DistributedDataParallel
+from torch.nn.utils.parametrize import is_parametrized
 
 from rethinklab.errors import ConfigError, DivergenceError, OutOfTime
+from rethinklab.models.outputs import logits
 
 VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 STEP_TIMEOUT = timedelta(minutes=30)  # of tensors: a step, or the files of one, take no longer
 WAIT_TIMEOUT = timedelta(days=30)  # of objects: the first process may wait for another's stage
-NORM = nn.modules.batchnorm._BatchNorm
 
 Value = TypeVar("Value")
 _control: tuple[Any, Any] = (None, None)  # the process group, and its second one for objects
+_whole_batches = False  # whether batch normalisation is synchronised
 
 
 @contextmanager
-def start(device: str = "auto") -> Iterator[None]:
+def start(device: str = "auto", sync_batchnorm: bool = False) -> Iterator[None]:
     """Join the processes that torchrun started, for as long as the block takes.
 
     device: as for `train`; unless it is "cpu" and where there are GPUs, the process takes the one
     of its LOCAL_RANK, which is then what "auto" and "cuda" mean. On a CPU each process computes
     with one thread. Does nothing without torchrun's variables, or with one process.
+    sync_batchnorm: normalise over the whole batch (torch's SyncBatchNorm) rather than, as is usual
+    with ImageNet, over each process's part of it; on GPUs only.
     An error that only this process has leaves the others waiting, so let it end the process:
     torchrun ends the others then. Nobody waits for a step for more than half an hour.
-    Raises ConfigError where there are fewer GPUs than processes.
+    Raises ConfigError where there are fewer GPUs than processes, or none to synchronise.
     """
+    global _whole_batches
+    on_gpus = device != "cpu" and torch.cuda.is_available()
+    if sync_batchnorm and not on_gpus:
+        raise ConfigError("sync_batchnorm (--sync-batchnorm) needs GPUs, which torch's "
+                          "SyncBatchNorm is for, and this run is on a CPU; leave it out, and each "
+                          "process normalises over its part of a batch.")
     alone = any(name not in os.environ for name in VARIABLES) or os.environ["WORLD_SIZE"] == "1"
     if alone or _connected():
         yield
         return
     threads = torch.get_num_threads()
-    if device != "cpu" and torch.cuda.is_available():
+    if on_gpus:
         own, count = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
         if own >= count:
             raise ConfigError(f"process {own} of this machine has no GPU of its own, as there are "
@@ -58,6 +76,7 @@ def start(device: str = "auto") -> Iterator[None]:
     else:
         torch.set_num_threads(1)
         dist.init_process_group("gloo", timeout=STEP_TIMEOUT)
+    _whole_batches = sync_batchnorm
     try:
         yield
     except (DivergenceError, OutOfTime):  # all processes have them at once
@@ -66,6 +85,7 @@ def start(device: str = "auto") -> Iterator[None]:
     else:
         _leave()
     finally:
+        _whole_batches = False
         torch.set_num_threads(threads)
 
 
@@ -91,6 +111,25 @@ def world() -> int:
 def part() -> tuple[int, int]:
     """The number of this process and how many there are."""
     return rank(), world()
+
+
+def batch_parts() -> int:
+    """In how many parts batch normalisation takes a batch: one for each process, unless it is
+    synchronised."""
+    return 1 if _whole_batches else world()
+
+
+def check_parts(needed: int) -> None:
+    """Raises ConfigError unless batch normalisation takes a batch in so many parts here."""
+    if needed != batch_parts():
+        raise ConfigError(f"this training normalises a batch in {needed} parts (batch_parts) and "
+                          f"would here in {batch_parts()}; start {needed} processes (torchrun "
+                          f"--nproc-per-node {needed}) without sync_batchnorm, or make it a study "
+                          "of its own (batch_parts=None)." if needed > 1 else
+                          f"this training normalises whole batches, and {world()} processes would "
+                          "in parts; give its study batch_parts="
+                          f"{batch_parts()}, or start them with sync_batchnorm "
+                          "(--sync-batchnorm, on GPUs).")
 
 
 def is_main() -> bool:
@@ -140,34 +179,6 @@ def expect_alike(**settings: object) -> None:
                                   "must all be given the same.")
 
 
-def share_tensors(tensors: Iterable[Tensor]) -> None:
-    """Sets every tensor, in place, to what it is in process 0, in one message."""
-    each = [tensor.detach() for tensor in tensors]
-    if world() == 1 or not each:
-        return
-    pieces = [tensor.reshape(-1).view(torch.uint8) for tensor in each]
-    flat = torch.cat(pieces)
-    dist.broadcast(flat, src=0)
-    for tensor, piece in zip(each, flat.split([len(piece) for piece in pieces]), strict=True):
-        tensor.copy_(piece.clone().view(tensor.dtype).view(tensor.shape))  # clone: aligned
-
-
-def average_gradients(tensors: Iterable[Tensor], count: int) -> None:
-    """Turns gradients of sums over this process's `count` images into those of the mean over the
-    images of all processes, in place, in one message for each type of number."""
-    kinds: dict[torch.dtype, list[Tensor]] = {}
-    for tensor in tensors:
-        if tensor.grad is not None:
-            kinds.setdefault(tensor.grad.dtype, []).append(tensor.grad)
-    for gradients in kinds.values():
-        own = gradients[0].new_full((1,), count)
-        flat = torch.cat([*(gradient.reshape(-1) for gradient in gradients), own])
-        dist.all_reduce(flat)
-        means = (flat[:-1] / flat[-1]).split([gradient.numel() for gradient in gradients])
-        for gradient, mean in zip(gradients, means, strict=True):
-            gradient.copy_(mean.view(gradient.shape))
-
-
 def totals(values: Sequence[Tensor]) -> list[float]:
     """Sums over the processes of numbers on one device, in float64; waits for them."""
     sums = torch.stack([value.detach().double() for value in values])
@@ -176,87 +187,63 @@ def totals(values: Sequence[Tensor]) -> list[float]:
     return [float(value) for value in sums.cpu()]
 
 
-@contextmanager
-def synchronised(model: nn.Module) -> Iterator[None]:
-    """Within the block, the batch normalisations of `model` normalise, while they train, over the
-    batches of all processes as `nn.BatchNorm1d` and its kin do over one. The modules stay the
-    same objects. Those with a `forward` of their own are left to themselves."""
-    norms = [module for module in model.modules() if isinstance(module, NORM)
-             and getattr(module.forward, "__func__", None) is NORM.forward and world() > 1]
-    for norm in norms:
-        vars(norm)["forward"] = partial(_normalise, norm)
-    try:
-        yield
-    finally:
-        for norm in norms:
-            del vars(norm)["forward"]
+def total(count: int, device: torch.device) -> Tensor:
+    """The sum over the processes, a float32 tensor () on `device`; waits for nothing on a GPU."""
+    everyone = torch.full((), float(count), device=device)
+    dist.all_reduce(everyone)
+    return everyone
 
 
-def _normalise(norm: NORM, images: Tensor) -> Tensor:
-    if not norm.training:
-        return NORM.forward(norm, images)
-    norm._check_input_dim(images)
-    output, mean, variance, count = _BatchNorm.apply(  # type: ignore[no-untyped-call]
-        images, norm.weight, norm.bias, norm.eps)
-    if norm.running_mean is not None and norm.running_var is not None:
-        assert norm.num_batches_tracked is not None
-        norm.num_batches_tracked.add_(1)
-        share = 1 / int(norm.num_batches_tracked) if norm.momentum is None else norm.momentum
-        with torch.no_grad():
-            norm.running_mean.lerp_(mean.to(norm.running_mean.dtype), share)
-            norm.running_var.lerp_((variance * count / (count - 1)).to(norm.running_var.dtype),
-                                   share)
-    return output
+def average_buffer_gradients(model: nn.Module) -> None:
+    """What DistributedDataParallel does for parameters, for the buffers that a callback trains, as
+    structure selection does."""
+    for buffer in model.buffers():
+        if buffer.grad is not None:
+            dist.all_reduce(buffer.grad)
+            buffer.grad /= world()
 
 
-class _BatchNorm(torch.autograd.Function):
-    """Batch normalisation of this process's (N, C, ...) by the statistics of all processes.
+def share_buffers(model: nn.Module) -> None:
+    """Sets every buffer, in place, to what it is in process 0, whose batch statistics count."""
+    for buffer in model.buffers() if world() > 1 else ():
+        value = buffer.detach().contiguous()
+        dist.broadcast(value, src=0)
+        buffer.detach().copy_(value)
 
-    Returns the output, and mean (C,), biased variance (C,) and number of values of a channel ().
-    Statistics are in float32, or float64 for float64 images. One message in each direction.
-    Source: Ioffe & Szegedy (ICML 2015), algorithm 1 and the gradients in section 3; the parts of
-    the variance are joined as by Chan, Golub & LeVeque (1979).
+
+class _Scores(nn.Module):
+    """The class scores of a network and nothing else: for other outputs, which no loss reads,
+    DistributedDataParallel would wait."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+        # Where every parameter is used, torch warns that looking for unused ones was in vain.
+        self.unused = nn.Parameter(next(model.parameters()).new_zeros(()))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return logits(self.model(images))
+
+
+def parallel(model: nn.Module) -> nn.Module:
+    """`model`, with the weights and buffers of process 0, for steps that all processes take at
+    once: from images (N, C, H, W) of this process's part to its class scores (N, classes).
+
+    The backward pass averages the parameters' gradients over the processes. All tensors are the
+    model's own, so that `model` itself is trained and stays a plain network.
+    Raises ConfigError where a batch normalisation that is to be synchronised computes its weights.
     """
+    network = _synchronised(model) if _whole_batches else model
+    return DistributedDataParallel(_Scores(network), find_unused_parameters=True)
 
-    @staticmethod
-    def forward(ctx: Any, images: Tensor, weight: Tensor | None, bias: Tensor | None,
-                eps: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        channels, axes = images.shape[1], [0, *range(2, images.ndim)]
-        kind = torch.promote_types(images.dtype, torch.float32)
-        own = images.new_zeros(2 * channels + 1, dtype=kind)
-        number = images.numel() // channels
-        if number:
-            spread, middle = torch.var_mean(images.to(kind), axes, correction=0)
-            own[:channels], own[channels:-1], own[-1] = middle, spread * number, number
-        every = own.new_empty(world() * len(own))
-        dist.all_gather_into_tensor(every, own)
-        means, squares, counts = every.view(-1, len(own)).split([channels, channels, 1], 1)
-        count = counts.sum()
-        if number < 2 and float(count) < 2:
-            raise ValueError("batch normalisation needs more than one value of each channel in "
-                             f"training; all processes together have {int(count)}.")
-        mean = (means * counts).sum(0) / count
-        variance = (squares + counts * (means - mean).square()).sum(0) / count
-        output = batch_norm(images, mean, variance, weight, bias, False, 0.0, eps)
-        ctx.save_for_backward(images, weight, mean, (variance + eps).rsqrt(), count)
-        ctx.mark_non_differentiable(mean, variance, count)
-        return output, mean, variance, count
 
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
-        images, weight, mean, inverse, count = ctx.saved_tensors
-        axes, shape = [0, *range(2, images.ndim)], [1, -1] + [1] * (images.ndim - 2)
-        centred = images.to(mean.dtype) - mean.view(shape)
-        flow = gradient.to(mean.dtype)
-        sums = torch.stack([flow.sum(axes), (flow * centred).sum(axes) * inverse])
-        by_bias, by_weight = (own if needed else None for own, needed in zip(
-            sums.clone(), (ctx.needs_input_grad[2], ctx.needs_input_grad[1]), strict=True))
-        by_images = None
-        if ctx.needs_input_grad[0]:
-            dist.all_reduce(sums)
-            along, across = sums / count
-            scale = inverse if weight is None else inverse * weight
-            by_images = ((flow - along.view(shape) - centred * (inverse * across).view(shape))
-                         * scale.view(shape)).to(images.dtype)
-        return by_images, by_weight, by_bias, None
+def _synchronised(model: nn.Module) -> nn.Module:
+    """A network of the same tensors whose batch normalisations are torch's SyncBatchNorm."""
+    for name, module in model.named_modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and is_parametrized(module):
+            raise ConfigError(f"the weights of the batch normalisation {name} are computed by a "
+                              "parametrisation (structure selection's scales are such), which "
+                              "SyncBatchNorm does not take; leave out sync_batchnorm "
+                              "(--sync-batchnorm), or train with one process.")
+    own = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
+    return nn.SyncBatchNorm.convert_sync_batchnorm(deepcopy(model, own))

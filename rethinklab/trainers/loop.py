@@ -64,10 +64,8 @@ def train(model: nn.Module, data: AnyData, recipe: Recipe | None = None, *, seed
     result by no more than rounding (the variable RETHINKLAB_CAPTURE=0 forbids it everywhere).
     stop: asked after every epoch but the last; where it says true, the checkpoint is written and
     OutOfTime is raised.
-    Several processes (see `distributed.start`) that all call this train one network as one process
-    would, but for rounding: each has its part of every batch, all get the same result, and process
-    0 alone keeps the checkpoint, shows the bar and is asked to stop. Steps are not captured then,
-    and each process draws its dropout from a stream of its own, (seed, "dropout", epoch, rank).
+    Several processes that all call this train one network together; what differs then is said in
+    `rethinklab.trainers.distributed`.
     Raises DivergenceError when the loss of an epoch is not finite, ConfigError for an option out
     of range, such as a window without an epoch.
     """
@@ -84,26 +82,20 @@ def train(model: nn.Module, data: AnyData, recipe: Recipe | None = None, *, seed
     for callback in callbacks:
         callback.prepare(model)
     batches = training_batches(data, recipe.batch_size, seed, distributed.part())
-    if min(end - start for start, end in batches.bounds) < distributed.world():
-        check_without_images(model, data)
-    distributed.share_tensors([*model.parameters(), *model.buffers()])
-    optimizer = torch.optim.SGD(model.parameters(), lr=recipe.lr, momentum=recipe.momentum,
-                                weight_decay=recipe.weight_decay, nesterov=recipe.nesterov,
-                                fused=target.type in ("cpu", "cuda"))
-    state = TrainState(model, optimizer, recipe, len(batches), epochs, epochs.start)
-    watchers = list(callbacks)
-    keeper = None
+    state = TrainState(model, _optimizer(model, recipe), recipe, len(batches), epochs,
+                       epochs.start)
+    watchers, keeper = list(callbacks), None
     if checkpoint is not None:
-        keeper = Checkpoint(Path(checkpoint), run_key(model, recipe.identity(), seed, precision,
-                                                      data.fingerprint, epochs))
+        keeper = Checkpoint(Path(checkpoint), run_key(
+            model, recipe.identity(), seed, precision, data.fingerprint, epochs,
+            *([distributed.batch_parts()] if distributed.batch_parts() > 1 else [])))
         keeper.restore(state)
         watchers.append(keeper)
     if progress and distributed.is_main():
         watchers.append(ProgressBar())
     step = make_step(state, precision, watchers, target, capture)
     try:
-        with distributed.synchronised(model):
-            _run(state, data, batches, seed, step, watchers, stop, layout)
+        _run(state, data, batches, seed, step, watchers, stop, layout)
     except OutOfTime:
         if keeper is not None:
             keeper.save(state)
@@ -113,12 +105,24 @@ def train(model: nn.Module, data: AnyData, recipe: Recipe | None = None, *, seed
         callback.finish(model)
     if checkpoint is not None and distributed.is_main():
         Path(checkpoint).unlink(missing_ok=True)
+    return _result(state, data)
+
+
+def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.SGD:
+    fused = next(model.parameters()).device.type in ("cpu", "cuda")
+    return torch.optim.SGD(model.parameters(), lr=recipe.lr, momentum=recipe.momentum,
+                           weight_decay=recipe.weight_decay, nesterov=recipe.nesterov,
+                           fused=fused)
+
+
+def _result(state: TrainState, data: AnyData) -> TrainResult:
+    """What a finished run gives; an open ledger counts it."""
     history = history_frame(state.history)
     ledger = open_ledger()
     if ledger is not None:
-        cost = profile(model, data.input_shape, count="nonzero", latency=False)
+        cost = profile(state.model, data.input_shape, count="nonzero", latency=False)
         ledger.train(len(data.train), len(history), cost.macs)
-    return TrainResult(model, history, float(history["test_accuracy"].iloc[-1]))
+    return TrainResult(state.model, history, float(history["test_accuracy"].iloc[-1]))
 
 
 def _expect_one_run(model: nn.Module, data: AnyData, recipe: Recipe, epochs: range, seed: int,
@@ -159,7 +163,7 @@ def _run(state: TrainState, data: AnyData, batches: Batches, seed: int, step: Ea
             own = (distributed.rank(),) if distributed.world() > 1 else ()
             with global_stream(seed, "dropout", epoch, *own):
                 loss, accuracy = _epoch(state, batches, step, watchers, layout)
-            distributed.share_tensors(state.model.buffers())  # where not of the whole batch
+            distributed.share_buffers(state.model)
             for watcher in watchers:
                 watcher.before_test(state)
             test_accuracy, test_loss = evaluate(state.model, data)
@@ -196,20 +200,6 @@ def _epoch(state: TrainState, batches: Batches, step: EagerStep,
     loss, right = step.totals()
     count = len(batches.data.train)
     return loss / count, right / count
-
-
-def check_without_images(model: nn.Module, data: AnyData) -> None:
-    """Raises ConfigError unless the model takes a batch without images, which a process has where
-    a batch has fewer images than there are processes."""
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
-    try:
-        with torch.no_grad():
-            duplicate(model).eval()(torch.empty(0, *data.input_shape, device=device))
-    except Exception as error:  # whatever the user's forward pass raises
-        raise ConfigError(f"{len(data.train)} training images leave a batch of fewer images than "
-                          f"the {distributed.world()} processes, and the model does not take a "
-                          f"part without images ({first_line(error)}); choose another "
-                          "batch_size.") from error
 
 
 def history_frame(rows: list[dict[str, float]]) -> pd.DataFrame:

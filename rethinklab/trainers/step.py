@@ -38,6 +38,7 @@ class EagerStep:
     def __init__(self, state: TrainState, precision: str, watchers: Sequence[Callback],
                  device: torch.device) -> None:
         self.state, self.watchers, self.device = state, watchers, device
+        self.network = state.model
         self.half = precision == "bf16"
         self.losses = torch.zeros((), device=device, dtype=torch.float64)
         self.right = torch.zeros((), device=device, dtype=torch.int64)
@@ -72,7 +73,7 @@ class EagerStep:
 
     def _outputs(self, images: Tensor) -> Tensor:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
-            return logits(self.state.model(images))
+            return logits(self.network(images))
 
     def _differentiate(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """Puts the gradients of the batch's mean loss in place; the sum of its losses."""
@@ -82,18 +83,31 @@ class EagerStep:
 
 
 class SharedStep(EagerStep):
-    """The same steps, each process with its part of the batch: after the backward pass all have
-    the gradients of the mean over the whole batch. A process without images takes part, too."""
+    """The same steps by torch's DistributedDataParallel, each process with its part of the batch:
+    after the backward pass all have the gradients of the mean over the whole batch, however the
+    parts differ in size. Batch normalisation is over the part alone, unless it is synchronised."""
+
+    def __init__(self, state: TrainState, precision: str, watchers: Sequence[Callback],
+                 device: torch.device) -> None:
+        super().__init__(state, precision, watchers, device)
+        self.network = distributed.parallel(state.model)
+
+    def start_epoch(self) -> None:
+        super().start_epoch()
+        self.network.train()
 
     def totals(self) -> tuple[float, int]:
         loss, right = distributed.totals([self.losses, self.right])
         return loss, int(right)
 
+    def close(self) -> None:
+        self.network = self.state.model
+
     def _differentiate(self, outputs: Tensor, labels: Tensor) -> Tensor:
         loss = cross_entropy(outputs, labels, reduction="sum")
-        loss.backward()  # type: ignore[no-untyped-call]
-        model = self.state.model  # a callback may train buffers, as structure selection does
-        distributed.average_gradients([*model.parameters(), *model.buffers()], len(labels))
+        share = distributed.world() / distributed.total(len(labels), self.device)
+        (loss * share).backward()  # type: ignore[no-untyped-call]
+        distributed.average_buffer_gradients(self.state.model)
         return loss.detach()
 
 
