@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import warnings
 from copy import deepcopy
 from dataclasses import replace
@@ -30,6 +33,27 @@ def exact():
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     yield
     torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
+
+
+TOGETHER = """
+import sys
+import torch
+import rethinklab as rl
+from rethinklab.trainers import distributed
+from test_gpu import whole_batches_of
+
+torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+torch.distributed.init_process_group("gloo")  # as NCCL wants a GPU for each process
+distributed._whole_batches = True
+result = whole_batches_of()
+torch.save(result.model.state_dict(), f"{sys.argv[1]}/{distributed.rank()}.pt")
+"""
+
+
+def whole_batches_of():
+    """A short run with normalisation and batches that two processes have uneven parts of."""
+    return rl.train(rl.build_model("vgg11", width=0.125, seed=1), rl.load_data("digits").subset(
+        135, 33), replace(RECIPE, epochs=2, batch_size=27), device="cuda", progress=False)
 
 
 class Noisy(nn.Module):
@@ -193,3 +217,19 @@ def test_nothing_is_left_as_it_was_set_for_recording(small):
     rl.train(Noisy(), small, rl.Recipe(epochs=1, lr=0.01), device="cuda", progress=False)
     assert (torch.backends.cudnn.benchmark, torch.cuda.get_sync_debug_mode()) == before
     assert torch.cuda.current_stream() == stream
+
+
+def test_with_synchronised_batch_norm_two_processes_train_the_network_that_one_trains(tmp_path):
+    (tmp_path / "together.py").write_text(TOGETHER)
+    ended = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
+         str(tmp_path / "together.py"), str(tmp_path)], check=False, capture_output=True,
+        text=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1",
+                                     "PYTHONPATH": os.pathsep.join(sys.path)})
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    one, other = (torch.load(tmp_path / f"{number}.pt", map_location="cuda") for number in (0, 1))
+    alone = whole_batches_of().model.state_dict()
+    assert one.keys() == alone.keys()
+    for name, value in alone.items():
+        assert torch.equal(one[name], other[name]), name
+        assert torch.allclose(one[name].double(), value.double(), rtol=1e-2, atol=1e-3), name

@@ -1,4 +1,4 @@
-"""A whole study on ImageNet's path under torchrun, from the command line, against one process."""
+"""A whole study on ImageNet's path under torchrun, from the command line, beside one process."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
-import pandas as pd
 import pytest
 from image_folders import write_images
-from safetensors.torch import load_file
+
+import rethinklab as rl
+from rethinklab.errors import ConfigError
+from rethinklab.experiments.stages import run_one
+from rethinklab.experiments.upkeep import needed
 
 LINE = ("run", "--model", "resnet18", "--width", "0.125", "--method", "l1", "--target", "0.5",
         "--size", "32", "--regimes", "finetune,scratch-b-capped", "--epochs", "2", "--lr", "0.01",
@@ -18,58 +22,62 @@ LINE = ("run", "--model", "resnet18", "--width", "0.125", "--method", "l1", "--t
 
 
 @pytest.fixture(scope="module")
-def stores(tmp_path_factory):
-    """The store of one process and that of two, after the same command."""
+def runs(tmp_path_factory):
+    """The store of one process and then two, and what each command said."""
     folder = tmp_path_factory.mktemp("torchrun")
     for part, count in (("train", 11), ("val", 6)):
         write_images(folder / "images" / part, {"dark": count, "light": count}, side=40)
-    kit = ("-m", "rethinklab.cli", *LINE, "--data", f"imagenet:{folder / 'images'}")
-    ways = {"one": [sys.executable, *kit, "--workers", "0"],
-            "two": [sys.executable, "-m", "torch.distributed.run", "--standalone",
-                    "--nproc-per-node", "2", *kit]}
-    found = {}
-    for name, command in ways.items():
-        done = subprocess.run([*command, "--store", str(folder / name)], capture_output=True,
-                              text=True, timeout=300, check=False,
+    kit = ("-m", "rethinklab.cli", *LINE, "--data", f"imagenet:{folder / 'images'}",
+           "--store", str(folder / "runs"))
+    ways = ([sys.executable, *kit, "--workers", "0"],
+            [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node",
+             "2", *kit])
+    said = []
+    for command in ways:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False,
                               env={**os.environ, "OMP_NUM_THREADS": "1"})
         assert done.returncode == 0, done.stderr[-3000:]
-        found[name] = folder / name, done.stdout
+        said.append(done.stdout)
+    return folder / "runs", said
+
+
+@pytest.fixture(scope="module")
+def studies(runs):
+    """Of each number of parts the study's settings and its stages' results."""
+    store = rl.Store(runs[0])
+    found = {}
+    for path in (runs[0] / "studies").glob("*.json"):
+        content = json.loads(path.read_text())
+        addresses = needed(store, content["addresses"].values())
+        found[content["study"]["batch_parts"]] = (
+            rl.Study.from_dict(content["study"]),
+            {address: store.read_address(address) for address in addresses})
     return found
 
 
-def histories(store):
-    return {path.parent.name: pd.read_csv(path)
-            for path in sorted((store / "stages").glob("*/history.csv"))}
+def test_statistics_of_parts_make_it_another_study_with_stages_of_its_own(runs, studies):
+    assert studies.keys() == {None, 2}
+    (alone, one), (together, two) = studies[None], studies[2]
+    assert alone.name != together.name
+    assert not one.keys() & two.keys()
+    assert sorted(name.split("-")[0] for name in one) == sorted(name.split("-")[0] for name in two)
+    assert {result["attempts"] for result in two.values()} == {1}
+    assert runs[1][1].count(f"Stored as {together.name}") == 1  # one process speaks
 
 
-def test_two_processes_store_the_same_stages_once(stores):
-    (one, _), (two, said) = stores["one"], stores["two"]
-    assert [p.name for p in sorted((one / "stages").iterdir())] == [
-        p.name for p in sorted((two / "stages").iterdir())]
-    assert said.count("Stored as") == 1  # one process speaks
-    attempts = [json.loads(path.read_text())["attempts"]
-                for path in (two / "stages").glob("*/result.json")]
-    assert set(attempts) == {1}
-
-
-def test_the_first_network_is_that_of_one_process_within_rounding(stores):
-    (one, _), (two, _) = stores["one"], stores["two"]
-    (stage,) = [name for name in histories(one) if name.startswith("large")]
-    alone, together = (histories(store)[stage] for store in (one, two))
-    # In float32 rounding grows from step to step; in float64 test_distributed.py is exact.
-    for column in ("train_loss", "test_loss"):
-        assert together[column].tolist() == pytest.approx(alone[column].tolist(), rel=2e-2)
-    weights = [load_file(store / "stages" / stage / "weights.safetensors")
-               for store in (one, two)]
-    assert weights[0].keys() == weights[1].keys()
-    for name, value in weights[0].items():
-        assert weights[1][name].numpy() == pytest.approx(value.numpy(), abs=2e-2), name
-
-
-def test_both_keep_the_same_filters(stores):
+def test_both_keep_as_many_filters(runs, studies):
     plans = []
-    for store, _ in stores.values():
-        (path,) = (store / "stages").glob("plan-*/plan.json")
-        plans.append({name: len(kept) for name, kept in
-                      json.loads(path.read_text())["keep"].items()})
+    for _, stages in studies.values():
+        (address,) = [name for name in stages if name.startswith("plan")]
+        keep = json.loads((runs[0] / "stages" / address / "plan.json").read_text())["keep"]
+        plans.append({name: len(kept) for name, kept in keep.items()})
     assert plans[0] == plans[1]
+
+
+def test_one_process_does_not_go_on_with_what_two_normalised(runs, studies):
+    study = studies[2][0]
+    with pytest.raises(ConfigError, match=r"in 2 parts .*here in 1; start 2 processes"):
+        rl.run(study, runs[0], workers=0)
+    trial = replace(study.trials(study.load())[0], seed=1)
+    with pytest.raises(ConfigError, match="--nproc-per-node 2"):
+        run_one(trial, rl.Store(runs[0]))
