@@ -31,6 +31,7 @@ import rethinklab as rl
 from rethinklab.data.batches import TrainingBatches
 from rethinklab.experiments.engines.mps import serve
 from rethinklab.trainers.callbacks import TrainState
+from rethinklab.trainers.gathered import GATHER_VARIABLE
 from rethinklab.trainers.step import EagerStep, GraphStep, make_step
 
 NETWORKS: dict[str, dict[str, Any]] = {
@@ -241,7 +242,7 @@ def kernels(name: str, steps: int = 20) -> str:
 
 
 def draw(rows: pd.DataFrame, path: Path, title: str) -> None:
-    """Bars of seconds by network, one colour a way to train."""
+    """Seconds by network, one mark a way to train."""
     import seaborn as sns
     from matplotlib.figure import Figure
 
@@ -249,8 +250,9 @@ def draw(rows: pd.DataFrame, path: Path, title: str) -> None:
                                rows["trainings"].astype(str) + " at once")
     figure = Figure(figsize=(7, 0.55 * rows["network"].nunique() + 1.4), layout="constrained")
     axes = figure.subplots()
-    sns.barplot(rows.assign(way=labels), y="network", x="seconds", hue="way", ax=axes,
-                palette="colorblind")
+    sns.scatterplot(rows.assign(way=labels), y="network", x="seconds", hue="way", style="way",
+                    s=70, ax=axes, palette="colorblind")
+    axes.grid(axis="y", alpha=0.4)
     axes.set(xscale="log", xlabel="seconds per epoch of 50,000 images and seed", ylabel="")
     axes.set_title(title, fontsize=9)
     axes.legend(title="", frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
@@ -279,7 +281,8 @@ def main() -> None:
     print(frames[0].to_string(index=False), flush=True)
     measured = crew(options.models, options.together, options.steps)
     frames.append(summarise(measured, options.steps))
-    rows = pd.concat(frames).assign(device=device, torch=version,
+    gathered = os.environ.get(GATHER_VARIABLE) != "0"
+    rows = pd.concat(frames).assign(gathered=gathered, device=device, torch=version,
                                     date=time.strftime("%Y-%m-%d", time.gmtime()))
     print(frames[1].round(3).to_string(index=False), flush=True)
     options.out.mkdir(parents=True, exist_ok=True)

@@ -85,12 +85,23 @@ def _hardware() -> list[Finding]:
         if torch.cuda.is_available():
             name, memory = torch.cuda.get_device_name(), torch.cuda.get_device_properties(0)
             found.append(Finding("gpu", True, f"{name}, {memory.total_memory / 2**30:.0f} GiB"))
+            found.append(_sharing())
         else:
             found.append(Finding("gpu", False, "none that torch can use; quick scale needs none",
                                  False))
     except Exception as error:  # torch is missing, or a driver does not fit it
         found.append(Finding("gpu", False, f"not known ({first_line(error)})", False))
     return found
+
+
+def _sharing() -> Finding:
+    """Whether several trials can compute on a GPU at the same time."""
+    from rethinklab.experiments.engines.mps import PROGRAM, TURNS
+
+    there = shutil.which(PROGRAM) is not None
+    return Finding("mps", there, f"{PROGRAM} is here: several trials compute on a GPU at once"
+                   if there else f"{PROGRAM} is not here (it comes with NVIDIA's driver): {TURNS}",
+                   False)
 
 
 def _places(store: Path) -> list[Finding]:

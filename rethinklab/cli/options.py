@@ -10,7 +10,7 @@ from typer import Argument, Option
 # of several commands
 Store = Annotated[str, Option("--store", help="Folder of the results.")]
 Workers = Annotated[int | None, Option(
-    help="Worker processes; 0 for none. [default: one a core, or one on each GPU]")]
+    help="Worker processes; 0 for none. [default: one a core, or as many as help on a GPU]")]
 Seeds = Annotated[str | None, Option(
     help="How many seeds, or which: 5, or 0,3,7. [default: by scale]")]
 Device = Annotated[str, Option(help="auto, cpu, cuda, cuda:1.")]
