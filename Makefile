@@ -2,6 +2,7 @@
 # make test   everything that must hold
 # make lab    the notebooks in JupyterLab
 # make check  style, types and start-up times
+# make bench  training on this processor, against a bare step and the usual loop; bench-gpu on a GPU
 # make notebooks / figures   made anew from the code and the committed results
 #
 # Each creates .venv from pyproject.toml if needed. VENV=... puts it elsewhere, PYTHON=... chooses
@@ -13,7 +14,7 @@ RECENT := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python3.10 python; \
 	do $$p -c '$(RECENT)' >/dev/null 2>&1 && echo $$p && break; done)
 
-.PHONY: demo test lab check notebooks figures
+.PHONY: demo test lab check bench bench-gpu notebooks figures
 
 demo: $(VENV)/.installed
 	$(BIN)/rethinklab demo
@@ -28,6 +29,13 @@ check: $(VENV)/.installed
 	$(BIN)/ruff check rethinklab tests benchmarks
 	$(BIN)/mypy
 	$(BIN)/python -m benchmarks.startup
+
+bench: $(VENV)/.installed
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.cpu
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.workers
+
+bench-gpu: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.gpu
 
 notebooks: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m rethinklab.notebook.execute notebooks/source/*.py

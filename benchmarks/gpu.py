@@ -25,9 +25,9 @@ from typing import Any
 import pandas as pd
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 import rethinklab as rl
+from benchmarks.usual import usual_seconds
 from rethinklab.data.batches import TrainingBatches
 from rethinklab.experiments.engines.mps import serve
 from rethinklab.trainers.callbacks import TrainState
@@ -168,52 +168,11 @@ def summarise(measured: pd.DataFrame, steps: int) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-class Photographs(torch.utils.data.Dataset):
-    """Random pictures, handed out as torchvision's CIFAR-10 does."""
-
-    def __init__(self, total: int) -> None:
-        from torchvision import transforms
-
-        self.pixels = torch.randint(0, 256, (total, 32, 32, 3), dtype=torch.uint8).numpy()
-        self.transform = transforms.Compose([
-            transforms.RandomCrop(32, padding=4), transforms.RandomHorizontalFlip(),
-            transforms.ToTensor(), transforms.Normalize((0.5,) * 3, (0.25,) * 3)])
-
-    def __len__(self) -> int:
-        return len(self.pixels)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        from PIL import Image
-
-        return self.transform(Image.fromarray(self.pixels[index])), index % 10
-
-
-def usual_seconds(name: str, loaders: int, steps: int) -> float:
-    """Seconds of an epoch by the loop that is usually written."""
-    device = torch.device("cuda")
-    supply = iter(torch.utils.data.DataLoader(
-        Photographs(BATCH * (steps + 40)), BATCH, shuffle=True, num_workers=loaders,
-        pin_memory=True))
-    model = rl.build_model(name, **NETWORKS[name]).to(device).train()
-    optimizer = torch.optim.SGD(model.parameters(), 0.01, momentum=0.9, weight_decay=1e-4)
-    running, start = 0.0, 0.0
-    for number, (images, labels) in enumerate(islice(supply, steps + 40)):
-        if number == 40:  # the loaders have begun, kernels are loaded
-            torch.cuda.synchronize()
-            start = time.perf_counter()
-        images, labels = images.to(device), labels.to(device)
-        optimizer.zero_grad()
-        loss = cross_entropy(model(images), labels)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        running += loss.item()
-    torch.cuda.synchronize()
-    return (time.perf_counter() - start) / steps * IMAGES / BATCH
-
-
 def usual(names: Sequence[str], steps: int) -> pd.DataFrame:
     rows = [{"network": name, "how": f"usual loop, {loaders} loaders", "trainings": 1,
-             "precision": "fp32", "seconds": usual_seconds(name, loaders, steps)}
+             "precision": "fp32", "seconds": IMAGES / BATCH * usual_seconds(
+                 rl.build_model(name, **NETWORKS[name]), loaders, steps, BATCH,
+                 torch.device("cuda"))}
             for name in names for loaders in LOADERS]
     return pd.DataFrame(rows)
 
