@@ -45,7 +45,7 @@ SAMPLE = ["l1-resnet56-cifar10-b", "slimming-densenet40-cifar100-80",
 
 
 def study_at(name: str, scale: str) -> Study:
-    needs = scale == "paper" and name in IMAGENET_PRESETS
+    needs = scale in ("paper", "short") and name in IMAGENET_PRESETS
     return Study(**preset(name, scale, data="imagenet:/images" if needs else None))
 
 
@@ -198,10 +198,13 @@ def test_every_preset_is_a_study_at_every_scale(scale):
     for name, row in PRESETS.items():
         study = study_at(name, scale)
         assert (study.preset, study.scale, study.network) == (name, scale, row.model)
-        assert study.regime_names == tuple(map(settle_regime, row.regimes))
+        regimes = [r for r in study.regime_names if scale != "short" or r != "lr-rewind"]
+        assert regimes == list(map(settle_regime, row.regimes))
         names.add(study.name)
         if scale == "paper":
             assert (study.width, study.large_recipe) == (1.0, row.recipe)
+        elif scale == "short":
+            assert (study.width, study.dataset) == (1.0, study_at(name, "paper").dataset)
         else:
             assert study.dataset == "digits"
             kept = ("momentum", "weight_decay", "nesterov", "decay")
@@ -213,6 +216,48 @@ def test_every_preset_is_a_study_at_every_scale(scale):
             assert counted is None or study.large_recipe.counted_epochs == (
                 2 * study.large_recipe.epochs)
     assert scale != "paper" or len(names) == len(PRESETS)  # no row is there twice
+
+
+@pytest.mark.parametrize(("name", "epochs", "finetune", "drops", "counted"), [
+    ("l1-vgg16-cifar10", 32, 8, (16, 24), None),
+    ("l1-vgg16-cifar10-extended", 60, 8, (30, 45), None),
+    ("soft-filter-resnet56-cifar10-30", 40, 10, (12, 24, 32), 80),
+    ("l1-resnet34-imagenet-a", 18, 4, (6, 12), None),
+    ("weight-level-vgg16-imagenet-30", 18, 2, (6, 12), None),
+    ("sss-resnet50-imagenet-41", 20, 5, (6, 12, 18), None)])
+def test_a_short_row_has_a_fifth_of_its_schedule(name, epochs, finetune, drops, counted):
+    published, short = PRESETS[name].recipe, study_at(name, "short").large_recipe
+    assert (short.epochs, short.drops, short.counted_epochs) == (epochs, drops, counted)
+    assert find_regime("finetune").budget(short, 1.5).epochs == finetune
+    assert replace(short, epochs=published.epochs, finetune_epochs=published.finetune_epochs,
+                   counted_epochs=published.counted_epochs) == published
+
+
+def test_a_short_study_has_rewinding_and_penalties_that_reach_as_far():
+    """A penalty moves a scale by at most its strength times the sum of the learning rates."""
+    def reach(study: Study) -> float:
+        recipe = study.large_recipe
+        return study.method_options["strength"] * sum(map(recipe.lr_at, range(recipe.epochs)))
+
+    for name in ("slimming-vgg19-cifar10-70", "slimming-preresnet164-cifar10-40"):
+        published, short = (study_at(name, scale) for scale in ("paper", "short"))
+        assert reach(short) == pytest.approx(reach(published))
+        assert short.regime_names == ("finetune", "lr-rewind", "scratch-e", "scratch-b")
+        assert (short.margin, len(short.seed_numbers)) == (0.5, 6)
+    for method in ("slimming", "sss"):
+        published, short = (Study(model="vgg16", method=method, scale=scale,
+                                  target=None if method == "sss" else 0.5)
+                            for scale in ("paper", "short"))
+        assert reach(short) == pytest.approx(reach(published))
+
+
+@pytest.mark.parametrize(("name", "regimes"), [
+    ("soft-filter-resnet56-cifar10-30", ("pruned", "lr-rewind", "scratch-e", "scratch-b")),
+    ("thinet-resnet50-imagenet-30", ("finetune", "lr-rewind", "scratch-e", "scratch-b-capped")),
+    ("lottery-vgg16-cifar10-a-lr0.1", ("ticket", "scratch-e")),
+    ("sss-resnet50-imagenet-41", ("scratch-e", "scratch-b"))])  # a published layout
+def test_only_what_inherits_is_rewound(name, regimes):
+    assert study_at(name, "short").regime_names == regimes
 
 
 def test_a_row_without_relief_has_the_defaults_of_its_scale():

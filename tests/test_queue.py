@@ -60,7 +60,31 @@ def test_images_can_lie_where_a_variable_says(tmp_path, monkeypatch):
     assert entry.study().dataset == "folder:/birds"
 
 
+def test_a_study_can_be_like_an_earlier_one(tmp_path):
+    text = SMALL + """
+[[study]]
+name = "third"
+like = "first"
+method = "random"
+method_options = { of = "l1" }
+tables = []
+
+[[study]]
+name = "fourth"
+like = "third"
+epochs = 2
+"""
+    first, _, third, fourth = load_queue(write(tmp_path, text))
+    assert third.study() == rl.Study(dataset="digits", model="vgg11", width=0.0625, target=0.5,
+                                     seeds=2, regimes=["finetune", "scratch-e"], method="random",
+                                     method_options={"of": "l1"}, epochs=1, lr=0.02, batch_size=16)
+    assert (third.why, third.tables, first.tables) == ("", (), None)
+    assert fourth.study().large_recipe.epochs == 2
+    assert fourth.study().method == "random"
+
+
 @pytest.mark.parametrize(("text", "says"), [
+    ("[[study]]\nname = 'a'\nlike = 'b'\n[[study]]\nname = 'b'\n", "earlier study that 'a'"),
     ("", "one or more"), ("[[study]]\nname = 'a b'\n", "study 1"),
     ("[[study]]\nname = 'a'\nmodle = 'vgg11'\n", "Did you mean 'model'"),
     ("[[study]]\nname = 'a'\nneeds = 'tpu'\n", "'tpu'"),

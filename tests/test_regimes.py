@@ -13,6 +13,7 @@ from rethinklab.errors import ConfigError
 from rethinklab.trainers.regimes import (
     REGIMES,
     find_regime,
+    prunes,
     regime_order,
     regime_title,
     settle_regime,
@@ -133,11 +134,30 @@ def test_names_and_shares_that_cannot_be_are_explained(name, says):
 
 
 def test_tables_go_from_inherited_to_new_and_shares_ascend():
-    names = ["ticket", "scratch-b", "finetune:1", "finetune:0.5", "unpruned", "scratch-e"]
+    names = ["ticket", "unpruned-rewind", "scratch-b", "finetune:1", "finetune:0.5",
+             "unpruned-longer", "unpruned", "scratch-e"]
     assert sorted(names, key=regime_order) == [
-        "unpruned", "finetune:0.5", "finetune:1", "scratch-e", "scratch-b", "ticket"]
+        "unpruned", "unpruned-longer", "unpruned-rewind", "finetune:0.5", "finetune:1",
+        "scratch-e", "scratch-b", "ticket"]
+    assert [name for name in names if not prunes(name)] == [
+        "unpruned-rewind", "unpruned-longer", "unpruned"]
     assert {find_regime(name).start for name in REGIMES} == {"inherited", "new", "initial",
-                                                            "rewound"}
+                                                            "rewound", "untrained", "trained"}
+
+
+@pytest.mark.parametrize("recipe", [
+    PAPER, rl.Recipe(epochs=40, lr=0.05), rl.Recipe(epochs=90, milestones=(), step=1 / 3),
+    rl.Recipe(epochs=20, milestones=(), shape="cosine", warmup=0.1)])
+def test_the_unpruned_network_trains_for_twice_as_long_or_once_more(recipe):
+    longer, again = (budget(name, recipe, 3.0) for name in ("unpruned-longer", "unpruned-rewind"))
+    assert again == recipe
+    assert longer.epochs == 2 * recipe.epochs
+    assert longer.drops == tuple(2 * drop for drop in recipe.drops)
+    assert longer.warm_epochs == 2 * recipe.warm_epochs
+    assert {longer.lr_at(0), longer.lr} == {recipe.lr_at(0), recipe.lr}
+    if recipe.shape == "steps":
+        assert [longer.lr_at(2 * e) for e in range(recipe.epochs)] == [
+            recipe.lr_at(e) for e in range(recipe.epochs)]
 
 
 @pytest.mark.parametrize(("wrong", "says"), [

@@ -21,7 +21,7 @@ from rethinklab.trainers.regimes import REGIMES, find_regime
 RECIPE = rl.Recipe(epochs=4, lr=0.02, batch_size=16)
 RETRAINED = ("finetune", "finetune:0.5", "lr-rewind", "lr-rewind:0.5", "weight-rewind",
              "weight-rewind:0.5", "one-cycle", "restart", "linear", "scratch-b-full", "sx-a",
-             "ticket", "pruned")
+             "ticket", "pruned", "unpruned-longer", "unpruned-rewind")
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,8 @@ def test_every_regime_ran_for_its_epochs(done):
     assert epochs.pop("scratch-b-full") == pytest.approx(4 * ratio + 1, abs=1)
     assert epochs == {"unpruned": 4, "pruned": 0, "finetune": 1, "finetune:0.5": 2, "lr-rewind": 4,
                       "lr-rewind:0.5": 2, "weight-rewind": 4, "weight-rewind:0.5": 2,
-                      "one-cycle": 1, "restart": 1, "linear": 1, "sx-a": 5, "ticket": 4}
+                      "one-cycle": 1, "restart": 1, "linear": 1, "sx-a": 5, "ticket": 4,
+                      "unpruned-longer": 8, "unpruned-rewind": 4}
 
 
 @pytest.mark.parametrize("name", ["lr-rewind", "lr-rewind:0.5"])
@@ -74,6 +75,49 @@ def test_learning_rate_rewinding_is_the_end_of_the_schedule_on_inherited_weights
     by_hand = rl.train(start, study.load(), RECIPE, first_epoch=first, device="cpu",
                        progress=False)
     assert same(by_hand.model, weights_of(last, store))
+
+
+def test_the_unpruned_network_is_trained_for_longer_or_on(done):
+    study, store, results = done
+    new = rl.build_model("vgg11", num_classes=2, width=0.0625, seed=0)
+    longer = replace(RECIPE, epochs=8)
+    large = results.network("unpruned", 0)
+    for regime, start, recipe in (("unpruned-longer", new, longer),
+                                  ("unpruned-rewind", large, RECIPE)):
+        by_hand = rl.train(start, study.load(), recipe, device="cpu", progress=False)
+        assert same(by_hand.model, weights_of(trial_of(study, regime).stages[-1], store))
+        assert same(results.network(regime, 0), by_hand.model.state_dict())
+    rows = results.frame.set_index("regime")
+    assert rows.loc["unpruned-longer", "spent_epochs"] == 8  # it rests on nothing
+    assert rows.loc["unpruned-rewind", "spent_epochs"] == 4 + 4
+    assert rows.loc["unpruned-rewind", "params"] == rows.loc["unpruned", "params"]
+    assert "twice as long" in results.notes()[-1]
+
+
+def test_methods_share_what_is_trained_of_the_unpruned_network(images):
+    """Whatever prunes it, and whatever a method counts as its fine-tuning."""
+    regimes = ["unpruned-longer", "unpruned-rewind", "finetune"]
+    first, *others = (
+        {trial.regime: trial.address for trial in study.trials(study.load())}
+        for study in (study_of(images, regimes=regimes, **changes) for changes in (
+            {}, {"method": "thinet"}, {"target": 0.25}, {"method": "slimming"},
+            {"method": "soft-filter", "method_options": {"pretrained": True}},
+            {"recipe": replace(RECIPE, finetune_epochs=3, counted_epochs=8)})))
+    for other in others:
+        assert other.pop("finetune") != first["finetune"]
+        assert other == {name: first[name] for name in other}
+    assert len(set(first.values())) == 4
+    unlike = study_of(images, regimes=regimes, recipe=replace(RECIPE, lr=0.01))
+    assert not set(first.values()) & {trial.address for trial in unlike.trials(unlike.load())}
+
+
+def test_what_is_unpruned_takes_no_part_in_the_verdicts(done):
+    _, _, results = done
+    compared = {name for c in results.verdicts() for name in (c.a, c.b)}
+    assert not {title for title in compared if title.startswith("Unpruned")}
+    control = results.compare("lr-rewind", "unpruned-rewind")
+    assert (control.a, control.b) == ("LR rewinding", "Unpruned, rewound")
+    assert results.regimes[:3] == ["unpruned", "unpruned-longer", "unpruned-rewind"]
 
 
 def test_weight_rewinding_goes_back_to_the_weights_of_that_epoch(done):

@@ -37,7 +37,8 @@ ModelOptions = Annotated[list[str] | None, Option(
     help="An option of the network as NAME=VALUE, such as variant=slimming.")]
 Regimes = Annotated[str | None, Option(
     help="How to train what is left, by commas. [default: by method]")]
-Scale = Annotated[str, Option(help="quick, classroom or paper: defaults for all that follows.")]
+Scale = Annotated[str, Option(
+    help="quick, classroom, short or paper: defaults for all that follows.")]
 Width = Annotated[float | None, Option(
     help="Width multiplier of the network. [default: by scale; 1 for your own]")]
 Epochs = Annotated[int | None, Option(help="Epochs of the large network. [default: by scale]")]

@@ -38,7 +38,7 @@ def stage_work(stage: Stage, ratio: float) -> float:
     first = regime.first_epoch(recipe)
     if regime.start == "initial":
         first = stage.spec["plan"]["options"].get("rewind", 0)
-    return (budget.epochs - first) / ratio
+    return (budget.epochs - first) / (ratio if regime.prunes else 1.0)
 
 
 def longest_first(stages: Sequence[Stage], ratio: float) -> list[Stage]:

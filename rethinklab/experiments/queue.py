@@ -22,7 +22,7 @@ else:
 
 OF_THE_RECIPE = tuple(field.name for field in fields(Recipe))
 OF_THE_STUDY = tuple(field.name for field in fields(Study) if field.name not in ("recipe",))
-OWN = ("name", "needs", "why", "tables")
+OWN = ("name", "needs", "why", "tables", "like")
 NEEDS = ("", "gpu")
 
 
@@ -72,7 +72,8 @@ class Entry:
 def load_queue(path: str | Path) -> list[Entry]:
     """The studies of a TOML file, in order: tables `[[study]]` with a name, perhaps a preset, the
     arguments of `Study` and, without a table of their own, those of its `Recipe`; and `needs`,
-    `why` and `tables`.
+    `why`, `tables` and `like`, the name of an earlier study, all of whose keys but its name and
+    why hold for this one too, as far as it does not set them itself.
 
     Environment variables in `dataset` stand for their values. Raises ConfigError for a file that
     cannot be read, a key that is not known, or a name that is missing or there twice.
@@ -84,7 +85,7 @@ def load_queue(path: str | Path) -> list[Entry]:
     entries = content.get("study")
     if set(content) != {"study"} or not isinstance(entries, list) or not entries:
         raise ConfigError(f"the queue {path} must consist of tables [[study]], one or more.")
-    found = [_entry(number, entry) for number, entry in enumerate(entries, 1)]
+    found = [_entry(number, entry) for number, entry in enumerate(_alike(entries), 1)]
     names = [entry.name for entry in found]
     for name in names:
         if names.count(name) > 1:
@@ -100,6 +101,22 @@ def choose(entries: Sequence[Entry], names: Sequence[str]) -> list[Entry]:
         if name not in known:
             raise unknown_name("study of the queue", name, known)
     return [entry for entry in entries if not names or entry.name in names]
+
+
+def _alike(entries: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The entries with what those have that they are like."""
+    earlier: dict[str, dict[str, Any]] = {}
+    found = []
+    for entry in entries:
+        model = entry.get("like")
+        if model is not None and model not in earlier:
+            raise unknown_name(f"earlier study that {entry.get('name')!r} is like", str(model),
+                               earlier)
+        base = {} if model is None else earlier[model]
+        whole = {**{key: base[key] for key in base if key not in ("name", "why")}, **entry}
+        found.append(whole)
+        earlier[str(entry.get("name"))] = whole
+    return found
 
 
 def _entry(number: int, entry: Mapping[str, Any]) -> Entry:

@@ -147,9 +147,11 @@ def _make_plan(stage: Stage, store: Store, setting: Setting) -> None:
 def _train_regime(stage: Stage, store: Store, setting: Setting) -> None:
     data = stage_data(stage)
     recipe = Recipe(**stage.spec["recipe"])
-    if "pruned_model" in stage.spec:
+    plan, first_epoch, ratio = None, 0, 1.0
+    if not find_regime(stage.spec["regime"]).prunes:
+        start = _unpruned_start(stage, store)
+    elif "pruned_model" in stage.spec:
         start, ratio = published_start(stage.spec, data)
-        plan, first_epoch = None, 0
     else:
         plan = load_plan(stage.needs[0], store)
         ratio = plan.flops_ratio
@@ -169,7 +171,8 @@ def _train_regime(stage: Stage, store: Store, setting: Setting) -> None:
                              plan.callbacks() if plan else [], first_epoch)
         cost = profile(outcome.model, data.input_shape, count="nonzero" if masked else "dense",
                        latency=False)
-        made = stage.spec["plan"]["method"] if plan else stage.spec["pruned_model"]
+        made = (stage.spec["plan"]["method"] if plan else
+                stage.spec.get("pruned_model", UNPRUNED))
         _store_training(place, store, outcome, data, cost, setting, masked, trained_for=made,
                         **more)
 
@@ -206,6 +209,8 @@ def starting_network(stage: Stage, store: Store, data: ImageData,
                      setting: Setting | None = None) -> nn.Module:
     """The network that a "regime" stage trains, before its training; what it needs must be
     stored."""
+    if not find_regime(stage.spec["regime"]).prunes:
+        return _unpruned_start(stage, store)
     if "pruned_model" in stage.spec:
         return published_start(stage.spec, data)[0]
     plan = load_plan(stage.needs[0], store)
@@ -219,6 +224,12 @@ def _beginning(large: Stage, store: Store) -> nn.Module:
     if "start" in large.spec:  # the network that was trained without the method
         load_weights(model, store.folder(large.needs[0]) / "weights.safetensors")
     return model
+
+
+def _unpruned_start(stage: Stage, store: Store) -> nn.Module:
+    """The large network as a regime finds it that trains it on, or anew for longer."""
+    return (load_network(stage.needs[0], store) if stage.needs else
+            build_stage_model(stage.spec["large"]))
 
 
 def published_start(spec: Mapping[str, Any], data: ImageData) -> tuple[nn.Module, float]:

@@ -30,7 +30,7 @@ from rethinklab.pruners import (
 from rethinklab.seeds import check_seed
 from rethinklab.trainers.loop import PRECISIONS
 from rethinklab.trainers.recipe import LARGEST, Recipe
-from rethinklab.trainers.regimes import UNPRUNED, find_regime, settle_regime
+from rethinklab.trainers.regimes import UNPRUNED, find_regime, prunes, settle_regime
 from rethinklab.trainers.rehearsal import check_fit
 from rethinklab.values import listed, number, plain, settle, whole
 
@@ -98,7 +98,7 @@ class Study:
         check_normalise(self.normalise, self.images_from)
         defaults = self.scale_defaults
         model, target, options, acting = self._settle_method(defaults)
-        regimes = acting.regimes if self.regimes is None else self.regimes
+        regimes = defaults.regimes(acting.regimes) if self.regimes is None else self.regimes
         if isinstance(regimes, str):
             raise ConfigError(f"regimes {regimes!r} must be a list of names.")
         regimes = tuple(dict.fromkeys(map(settle_regime, regimes)))
@@ -180,7 +180,7 @@ class Study:
         if self.pruned_model not in MODELS:
             raise unknown_name("pruned_model", self.pruned_model, MODELS)
         for regime in regimes:
-            if find_regime(regime).start != "new":
+            if prunes(regime) and find_regime(regime).start != "new":
                 raise ConfigError(f"regime {regime!r} needs weights of the large network, and "
                                   f"pruned_model {self.pruned_model!r} has none to inherit; choose "
                                   "among regimes that start anew, such as scratch-e.")

@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import Any
 
 from rethinklab.trainers.recipe import Recipe
-from rethinklab.trainers.regimes import UNPRUNED, find_regime
+from rethinklab.trainers.regimes import UNPRUNED, find_regime, prunes
 from rethinklab.values import plain, settle
 
 SCHEMA = 2
@@ -25,11 +25,11 @@ NOT_OF_THE_LARGE: dict[str, Any] = {"finetune_epochs": None, "counted_epochs": N
 class Stage:
     """A unit of work with one stored outcome.
 
-    kind: "large" (train the unpruned network), "plan" (prune it), "regime" (train the pruned one)
-    or "scratch" (train an architecture from new weights, for every regime that asks for just this:
-    see `rethinklab.experiments.sharing`). spec: all that determines the outcome. source: how to
-    load the images; not part of the identity, which is the images' fingerprint. needs: the stages
-    that must be there first.
+    kind: "large" (train the unpruned network), "plan" (prune it), "regime" (train the pruned one,
+    or the unpruned one for longer or on) or "scratch" (train an architecture from new weights, for
+    every regime that asks for just this: see `rethinklab.experiments.sharing`). spec: all that
+    determines the outcome. source: how to load the images; not part of the identity, which is the
+    images' fingerprint. needs: the stages that must be there first.
     """
 
     kind: str
@@ -121,6 +121,11 @@ class Trial:
         spec = {"regime": self.regime, "recipe": self.recipe.identity(),
                 "precision": self.precision, "seed": self.seed,
                 **({} if self.lr is None else {"lr": self.lr}), **self._parts}
+        if not prunes(self.regime):  # of the large network's recipe, whatever else a method counts
+            again = find_regime(self.regime).start == "trained"
+            return Stage("regime", {"large": plain.spec, **spec,
+                                    "recipe": plain.spec["recipe"]}, self.source,
+                         (plain,) if again else ())
         if self.pruned_model:
             return Stage("regime", {"large": plain.spec, "pruned_model": self.pruned_model, **spec},
                          self.source)

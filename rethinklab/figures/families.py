@@ -16,7 +16,7 @@ from rethinklab.figures.lines import legend_above
 from rethinklab.figures.style import TEXT_WIDTH, OnAxes, PaperFigure, Width
 from rethinklab.results.groups import joint_label, of_studies
 from rethinklab.results.results import Results, paired
-from rethinklab.trainers.regimes import UNPRUNED, find_regime, regime_title
+from rethinklab.trainers.regimes import find_regime, prunes, regime_title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -86,7 +86,7 @@ def recipe_family(results: Results, new: Sequence[str] = NEW,
                   margin: float | None = None) -> pd.DataFrame:
     """New weights against every recipe that trains inherited ones, in one study: as
     `method_family`, a row a recipe."""
-    recipes = [regime for regime in results.regimes if regime not in (UNPRUNED, "pruned")
+    recipes = [regime for regime in results.regimes if prunes(regime) and regime != "pruned"
                and find_regime(regime).start != "new"]
     return _family([(regime_title(recipe), regime, recipe, results) for recipe in recipes
                     for regime in new], margin)

@@ -8,7 +8,7 @@ from rethinklab.figures import style
 from rethinklab.figures.lines import spread_remark
 from rethinklab.figures.style import TEXT_WIDTH, OnAxes, PaperFigure, Width
 from rethinklab.results import Results
-from rethinklab.trainers.regimes import UNPRUNED, regime_title
+from rethinklab.trainers.regimes import prunes, regime_title
 
 MANY = 6  # regimes; the names of more do not fit beside one another in the text's width
 
@@ -26,7 +26,7 @@ def regimes(results: Results, width: Width = TEXT_WIDTH, height: float = 2.3, *,
         axes = figure.add_subplot()
         order = {regime: place for place, regime in enumerate(results.regimes)}
         for _, pair in numbers.groupby("seed"):
-            joined = pair[pair["regime"] != UNPRUNED].sort_values(
+            joined = pair[pair["regime"].map(prunes)].sort_values(
                 "regime", key=lambda column: column.map(order))
             axes.plot(joined["regime"].map(order), joined["accuracy"], color="0.8", linewidth=0.7,
                       zorder=1)

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from rethinklab.errors import ConfigError
-from rethinklab.trainers.regimes import REGIMES, UNPRUNED, settle_regime
+from rethinklab.trainers.regimes import REGIMES, UNPRUNED, prunes, settle_regime
 
 TEXT_WIDTH = 5.5  # inches: ICLR's text block
 VENUES = {"iclr": 5.5, "neurips": 5.5, "icml": 6.75, "icml-column": 3.25, "cvpr": 6.875,
@@ -137,7 +137,8 @@ def regime_looks() -> dict[str, dict[str, Any]]:
     fixed = {UNPRUNED: 7, "finetune": 0, "scratch-e": 1, "scratch-b": 2, "scratch-b-capped": 4,
              "ticket": 9, "lr-rewind": 3}
     spare = iter(PLAIN * len(REGIMES))
-    places = fixed | {name: next(spare) for name in REGIMES if name not in fixed}
+    places = fixed | {name: next(spare) if prunes(name) else fixed[UNPRUNED]
+                      for name in REGIMES if name not in fixed}
     return {name: {"color": colours[place], "marker": marker}
             for (name, place), marker in zip(places.items(), itertools.cycle(MARKERS),
                                              strict=False)}

@@ -21,7 +21,7 @@ from rethinklab.results.groups import (
     unit,
 )
 from rethinklab.results.results import Results
-from rethinklab.trainers.regimes import UNPRUNED
+from rethinklab.trainers.regimes import UNPRUNED, find_regime, prunes
 
 THEORY = "multiply-adds of masked networks count weights that live, a network computes all"
 TICKETS = ("ticket", "scratch-e")
@@ -38,13 +38,16 @@ def budget_table(results: Results) -> pd.DataFrame:
     frame = results.frame
     own = ((1 + BACKWARD) * frame["epochs"] * frame["macs"]
            * (frame.get("train_images", math.nan)))
-    unpruned = frame["regime"] == UNPRUNED
+    names = frame["regime"].astype(str)
+    unpruned = names == UNPRUNED
+    alone = unpruned | names.map(lambda name: name != UNPRUNED
+                                 and find_regime(name).start == "untrained")
     large = own[unpruned].groupby(frame.loc[unpruned, "seed"]).first()
     parts = ["spent_forward_macs", "spent_backward_macs"]
     spent = (frame[parts].astype(float).sum(axis=1, skipna=False) if set(parts) <= set(frame) else
-             own + frame["seed"].map(large).where(~unpruned, 0.0))
+             own + frame["seed"].map(large).where(~alone, 0.0))
     table = pd.DataFrame({
-        "regime": frame["regime"].astype(str), "seed": frame["seed"],
+        "regime": names, "seed": frame["seed"],
         "test_accuracy": frame["test_accuracy"], "macs_spent": spent, "macs_own": own})
     return labelled(table, results.label, THEORY if unit(results) == "weights" else "")
 
@@ -52,7 +55,7 @@ def budget_table(results: Results) -> pd.DataFrame:
 def ratio_tables(studies: Sequence[Results]) -> dict[str, pd.DataFrame]:
     """The studies that differ in their target only, where at least two targets are shares: a
     table a group, with columns regime, seed, ratio (the share removed), test_accuracy (both
-    fractions) and removed ("channels" or "weights"). The unpruned network has ratio 0.
+    fractions) and removed ("channels" or "weights"). Unpruned networks have ratio 0.
 
     Lottery tickets are left to `lottery_tables`.
     """
@@ -67,7 +70,7 @@ def ratio_tables(studies: Sequence[Results]) -> dict[str, pd.DataFrame]:
         parts = [results.frame.assign(ratio=ratio) for ratio, results in groups[key]]
         table = pd.concat(parts, ignore_index=True)
         table["regime"] = table["regime"].astype(str)
-        table.loc[table["regime"] == UNPRUNED, "ratio"] = 0.0
+        table.loc[~table["regime"].map(prunes), "ratio"] = 0.0
         table = _once(table, ["regime", "ratio", "seed"]).assign(removed=unit(groups[key][0][1]))
         tables[name] = _of(
             table[["regime", "seed", "ratio", "test_accuracy", "removed"]],

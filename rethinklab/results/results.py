@@ -21,11 +21,12 @@ from rethinklab.results.files import STUDY, RecordedStudy, labelled, write_study
 from rethinklab.results.stored import StoredStudy
 from rethinklab.results.tables import TABLES, find_table
 from rethinklab.results.text import short
-from rethinklab.trainers.regimes import UNPRUNED, find_regime, regime_order, regime_title
+from rethinklab.trainers.regimes import UNPRUNED, find_regime, prunes, regime_order, regime_title
 from rethinklab.values import plain
 
 SCHEDULED = ("one-cycle", "restart", "linear", "weight-rewind")
 MANY_EPOCHS = 5
+LONGER = "unpruned-longer"
 SUMMARY = "summary"  # the table that is there without being gathered
 Source = StoredStudy | RecordedStudy
 
@@ -174,7 +175,7 @@ class Results:
         """The study's question: each regime with new weights against each that trains what the
         large network left, or against the network as pruned where there is none. They are one
         family, and what is claimed of each is adjusted for their number."""
-        pruned = [regime for regime in self.regimes if regime != UNPRUNED]
+        pruned = [regime for regime in self.regimes if prunes(regime)]
         new = [regime for regime in pruned if find_regime(regime).start == "new"]
         inheriting = [regime for regime in pruned if regime not in new]
         trained = [regime for regime in inheriting if regime != "pruned"]
@@ -216,8 +217,24 @@ class Results:
     def _method(self) -> str:
         return str(self.settings.get("method", self.name))
 
+    def longer_gain(self) -> float | None:
+        """How many points the unpruned network gains where it is trained for twice as long; None
+        where that was not run. Above the margin it has not converged."""
+        means = self.summary()["mean"]
+        both = {UNPRUNED, LONGER} <= set(means.index)
+        return float(means[LONGER] - means[UNPRUNED]) if both else None
+
     def notes(self) -> list[str]:
         """What a reader must know before believing the verdicts."""
+        gain = self.longer_gain()
+        return self.cautions() + ([] if gain is None else [
+            f"trained for twice as long, the unpruned network gains {gain:+.2f} points, "
+            + (f"more than the margin of {self.margin:g}: it has not converged, "
+               "which favours whatever trains for longer." if gain > self.margin else
+               f"within the margin of {self.margin:g}: it has converged.")])
+
+    def cautions(self) -> list[str]:
+        """The notes on what is wrong with the recipes."""
         summary, found = self.summary(), []
         if {"scratch-e", "scratch-b"} <= set(summary.index) and (
                 summary.loc["scratch-e", "epochs"] == summary.loc["scratch-b", "epochs"]):

@@ -23,7 +23,7 @@ from rethinklab.results.files import labelled
 from rethinklab.results.stored import StoredStudy
 from rethinklab.trainers.evaluate import evaluate
 from rethinklab.trainers.loop import pick_device
-from rethinklab.trainers.regimes import UNPRUNED, regime_title
+from rethinklab.trainers.regimes import UNPRUNED, prunes, regime_title
 
 HISTORY = ["regime", "seed", "epoch", "train_loss", "test_accuracy", "lr"]
 HISTORY_ROWS = 2000  # that a table is kept to, by leaving out epochs
@@ -164,7 +164,7 @@ def _parts(images: Tensor) -> list[Tensor]:
 
 def _lines(stored: StoredStudy) -> Iterator[tuple[str, tuple[str, int], tuple[str, int]]]:
     """(name of the pair, first network, second network) by (regime, seed)."""
-    trained = [r for r in stored.regimes if r not in (UNPRUNED, "pruned")] or [UNPRUNED]
+    trained = [r for r in stored.regimes if prunes(r) and r != "pruned"] or [UNPRUNED]
     first, *others = trained
     for other in others:
         try:
@@ -224,7 +224,7 @@ def _networks(stored: StoredStudy) -> Iterator[tuple[str, str, int]]:
         yield UNPRUNED, UNPRUNED, stored.seeds(UNPRUNED)[0]
     done: set[int] = set()
     for regime in stored.regimes:
-        if regime == UNPRUNED:
+        if not prunes(regime):
             continue
         for seed in stored.seeds(regime)[:MOST_SEEDS]:
             if seed not in done:

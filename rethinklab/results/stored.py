@@ -31,7 +31,7 @@ from rethinklab.experiments.trial import Stage, Trial
 from rethinklab.pruners import Plan
 from rethinklab.results.files import with_settings
 from rethinklab.results.label import make_label
-from rethinklab.trainers.regimes import UNPRUNED, regime_order
+from rethinklab.trainers.regimes import UNPRUNED, prunes, regime_order
 
 NESTED = ("needs", "ledger", "files", "schema")
 
@@ -136,7 +136,7 @@ class StoredStudy:
     def planned_seeds(self) -> list[int]:
         """The seeds whose plan is stored, ascending. Raises Missing where there is none."""
         found = [seed for seed in self.study.seed_numbers
-                 if any(s == seed and t.regime != UNPRUNED and not t.pruned_model
+                 if any(s == seed and prunes(t.regime) and not t.pruned_model
                         and self.store.has(self._plan_stage(seed))
                         for (_, s), t in self.trials.items())]
         if not found:
@@ -178,7 +178,7 @@ class StoredStudy:
 
     def _plan_stage(self, seed: int) -> Stage:
         for (regime, own), trial in self.trials.items():
-            if own == seed and regime != UNPRUNED and not trial.pruned_model:
+            if own == seed and prunes(regime) and not trial.pruned_model:
                 return next(stage for stage in trial.stages if stage.kind == "plan")
         raise Missing(f"{self.name} prunes nothing for seed {seed}.")
 

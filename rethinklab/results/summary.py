@@ -164,7 +164,11 @@ def guessing(results: Results) -> bool:
 
 
 def unfinished(results: Results) -> bool:
-    """Whether Scratch-B ends above the unpruned network by more than the margin."""
+    """Whether Scratch-B ends above the unpruned network by more than the margin, though training
+    that for longer was not shown to gain less."""
+    gain = results.longer_gain()
+    if gain is not None and gain <= results.margin:
+        return False
     means = results.summary()["mean"]
     return (UNPRUNED in means and "scratch-b" in means
             and bool(means["scratch-b"] > means[UNPRUNED] + results.margin))
@@ -215,7 +219,12 @@ def cautions(studies: Mapping[str, Results]) -> list[str]:
             found.setdefault("Fine-tuning does not make good what the cut destroyed, and ends so "
                              "many points below the unpruned network", []
                              ).append(f"{name} ({gap:.1f})")
-        for note in results.notes():
+        gain = results.longer_gain()
+        if gain is not None and gain > results.margin:
+            found.setdefault("The unpruned network gains more than the margin (so many points) "
+                             "where it is trained for twice as long: it has not converged", []
+                             ).append(f"{name} (+{gain:.1f})")
+        for note in results.cautions():
             found.setdefault(note.rstrip("."), []).append(name)
     return [f"{reason}: {', '.join(names)}." for reason, names in found.items()]
 

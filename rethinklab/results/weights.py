@@ -31,7 +31,7 @@ from rethinklab.pruners.stages import layer_sides
 from rethinklab.pruners.surgery import in_width
 from rethinklab.results.files import labelled
 from rethinklab.results.stored import StoredStudy
-from rethinklab.trainers.regimes import UNPRUNED
+from rethinklab.trainers.regimes import UNPRUNED, prunes
 
 BINS, LAYER_BINS = 60, 40  # of the whole network and of one layer
 MOST_LAYERS, HISTOGRAMS = 19, 76  # with a histogram, of one network and of all in a table
@@ -60,7 +60,7 @@ def gather_weights(stored: StoredStudy) -> pd.DataFrame:
     def networks() -> Iterator[tuple[str, int, Values, Values]]:
         for regime in stored.regimes:
             for seed in stored.seeds(regime):
-                masks = {} if regime == UNPRUNED else _masks(stored, seed)
+                masks = _masks(stored, seed) if prunes(regime) else {}
                 weights = conv_weights(stored.state(regime, seed), order)
                 yield regime, seed, {layer: live_values(weight, masks.get(layer))
                                      for layer, weight in weights.items()}, weights
@@ -116,7 +116,7 @@ def gather_movement(stored: StoredStudy) -> pd.DataFrame:
         for seed in stored.seeds(regime):
             before = conv_weights(stored.beginning(regime, seed).state_dict(), order)
             after = conv_weights(stored.state(regime, seed))
-            masks = {} if regime == UNPRUNED else _masks(stored, seed)
+            masks = _masks(stored, seed) if prunes(regime) else {}
             parts.append(movement(before, after, masks).assign(regime=regime, seed=seed))
     table = pd.concat(parts) if parts else pd.DataFrame({"layer": []})
     if table.empty:

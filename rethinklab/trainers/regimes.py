@@ -1,7 +1,8 @@
 """The ways to train a pruned network: what it starts from, and with which budget.
 
 A regime is called by name. Those that retrain inherited weights take a share of the large
-network's epochs behind it: "finetune:0.5" fine-tunes for half as many.
+network's epochs behind it: "finetune:0.5" fine-tunes for half as many. Two regimes train the
+unpruned network itself, for what the others are held against.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ Budget = Callable[[Recipe, float, "float | None"], "Recipe | None"]
 class Regime:
     """start: from the "inherited" weights of the pruned network, "new" ones, the large network's
     "initial" ones, or those that it had when the schedule was where this regime enters it
-    ("rewound"). rule: from the recipe of the large network, the ratio of FLOPs, large over pruned,
+    ("rewound"); or, where the unpruned network itself is trained, from "untrained" or its "trained"
+    weights. rule: from the recipe of the large network, the ratio of FLOPs, large over pruned,
     and the share of epochs, to the recipe of this regime; None trains nothing. share: of the
     large network's epochs that the regime lasts, where it takes a share. enters: whether it goes
     through the last `share` of the schedule only, rather than through all of its own recipe."""
@@ -32,6 +34,11 @@ class Regime:
     share: float | None = None
     takes_share: bool = False
     enters: bool = False
+
+    @property
+    def prunes(self) -> bool:
+        """Whether it trains what pruning left, and not the unpruned network itself."""
+        return self.start not in ("untrained", "trained")
 
     def budget(self, recipe: Recipe, ratio: float) -> Recipe | None:
         """The recipe of this regime, from that of the large network and the ratio of FLOPs, large
@@ -129,6 +136,11 @@ def same_epochs_in_all(recipe: Recipe, ratio: float, share: float | None) -> Rec
     return replace(recipe, epochs=recipe.epochs + share_epochs(recipe, None), counted_epochs=None)
 
 
+def twice_the_epochs(recipe: Recipe, ratio: float, share: float | None) -> Recipe:
+    """The schedule stretched to twice its length: the milestones are shares of it."""
+    return recipe.changed(epochs=2 * recipe.epochs)
+
+
 def _checked(ratio: float) -> float:
     if not 1 <= ratio < float("inf"):
         raise ConfigError(f"a FLOPs ratio, large over pruned, of {ratio} must be 1 or more.")
@@ -171,6 +183,12 @@ REGIMES = {
     "ticket": Regime("initial", same_epochs, "Winning ticket",
                      "the large network's own weights before training (or where the plan rewinds "
                      "to), pruned, and the rest of its epochs"),
+    "unpruned-longer": Regime("untrained", twice_the_epochs, "Unpruned, longer",
+                              "the unpruned network, trained from its start for twice the epochs: "
+                              "has it converged?"),
+    "unpruned-rewind": Regime("trained", same_epochs, "Unpruned, rewound",
+                              "the unpruned network, trained on by its whole schedule once more: "
+                              "the control of lr-rewind"),
 }
 UNPRUNED = "unpruned"
 ALIASES = {"sx-b": "scratch-b-full", "large-rate-restart": "restart"}
@@ -212,14 +230,21 @@ def settle_regime(name: str) -> str:
     return base if regime.share == REGIMES[base].share else f"{base}:{regime.share:g}"
 
 
+def prunes(name: str) -> bool:
+    """Whether the regime is of a pruned network: neither "unpruned" nor one that trains that on or
+    for longer. Raises ConfigError as `find_regime` does."""
+    return name != UNPRUNED and find_regime(name).prunes
+
+
 def regime_title(name: str) -> str:
     """How a table or figure calls the regime; the large network counts as one."""
     return "Unpruned" if name == UNPRUNED else find_regime(name).title
 
 
-def regime_order(name: str) -> tuple[int, float]:
-    """Where tables and figures put the regime: the unpruned network first, shares ascending."""
+def regime_order(name: str) -> tuple[int, int, float]:
+    """Where tables and figures put the regime: the unpruned networks first, shares ascending."""
     if name == UNPRUNED:
-        return -1, 0.0
+        return 0, 0, 0.0
     regime = find_regime(name)
-    return list(REGIMES).index(settle_regime(name).partition(":")[0]), regime.share or 0.0
+    place = 1 + list(REGIMES).index(settle_regime(name).partition(":")[0])
+    return int(regime.prunes), place, regime.share or 0.0

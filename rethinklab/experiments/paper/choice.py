@@ -8,7 +8,7 @@ from typing import Any
 
 from rethinklab.errors import ConfigError, unknown_name
 from rethinklab.experiments.paper.rows import PRESETS, Preset
-from rethinklab.experiments.scales import SCALES, Scale, find_scale
+from rethinklab.experiments.scales import Scale, find_scale
 from rethinklab.trainers.recipe import Recipe
 
 STAND_IN = "digits"
@@ -53,24 +53,29 @@ def expand(name: str) -> list[str]:
 def preset(name: str, scale: str = "paper", data: str | None = None) -> dict[str, Any]:
     """The arguments of `Study` for a row of the paper at a scale.
 
-    data: the images, in place of those that the row has at scale "paper" and of the embedded
-    digits that stand in for them at the others. What belongs to the row is the same at all
-    scales: network, method, target, regimes, and the recipe but for its length, learning rate
-    (in proportion), batch size and warm-up (none below the published scale). Raises ConfigError
-    for an unknown name or scale, and where ImageNet is needed and `data` does not say where it
-    lies.
+    data: the images, in place of those that the row has at the scales "paper" and "short" and of
+    the embedded digits that stand in for them at the others. What belongs to the row is the same
+    at all scales: network, method, target, regimes (at "short" LR rewinding besides), and the
+    recipe but for its length and, where digits stand in, its learning rate (in proportion), batch
+    size and warm-up (none). Raises ConfigError for an unknown name or scale, and where ImageNet
+    is needed and `data` does not say where it lies.
     """
     row, chosen = find(name), find_scale(scale)
     options = dict(row.options)
     settings: dict[str, Any] = {
         "dataset": _dataset(row, scale, data), "model": row.model, "method": row.method,
-        "target": row.target, "regimes": list(row.regimes), "recipe": row.recipe,
+        "target": row.target, "regimes": list(chosen.regimes(row.regimes)),
         "model_options": dict(row.model_options), "scale": scale, "preset": name}
     if row.normalise and settings["dataset"].startswith("cifar"):  # a stand-in has its own
         settings["normalise"] = row.normalise
     if row.pruned_model:
         settings["pruned_model"] = row.pruned_model
-    if chosen is not SCALES["paper"]:
+    if chosen.fraction is not None:
+        epochs = round(row.recipe.epochs * chosen.fraction)
+        settings["recipe"] = row.recipe.changed(epochs=epochs)
+        if "strength" in options:
+            options["strength"] = round(options["strength"] / chosen.fraction, 9)
+    else:
         of_the_scale = chosen.options.get(row.method, {})
         options = {key: value for key, value in options.items() if key not in of_the_scale}
         settings |= _shrunk(row, chosen)
@@ -100,10 +105,10 @@ def _stretch(row: Preset) -> float:
 def _dataset(row: Preset, scale: str, data: str | None) -> str:
     if data is not None:
         return data
-    if scale != "paper":
+    if find_scale(scale).fraction is None:
         return STAND_IN
     if row.dataset == "imagenet":
-        raise ConfigError(f"preset {row.name!r} at scale 'paper' needs ImageNet, which is not "
+        raise ConfigError(f"preset {row.name!r} at scale {scale!r} needs ImageNet, which is not "
                           "downloaded; say where it lies with data='imagenet:PATH' "
                           "(--data imagenet:PATH).")
     return row.dataset

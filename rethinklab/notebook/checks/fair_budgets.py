@@ -18,7 +18,7 @@ from rethinklab.notebook.checks.common import (
 )
 from rethinklab.results import Results
 from rethinklab.trainers.recipe import Recipe
-from rethinklab.trainers.regimes import UNPRUNED, regime_title
+from rethinklab.trainers.regimes import prunes, regime_title
 
 
 def rewinding_budget(answer: Any, epochs: int, ratio: float) -> str:
@@ -54,7 +54,7 @@ def cheapest(answer: Any, results: Results) -> str:
     """
     answered(answer)
     summary, ledger = results.summary(), results.ledger()
-    names = [name for name in results.regimes if name != UNPRUNED]
+    names = [name for name in results.regimes if prunes(name)]
     titles = {regime_title(name): name for name in names}
     refuse(isinstance(answer, str) and answer in titles and answer not in names,
            f"{answer} is a title; give the regime's name, {titles.get(str(answer))!r}.")

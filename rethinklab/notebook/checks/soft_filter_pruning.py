@@ -18,7 +18,7 @@ from rethinklab.notebook.checks.common import (
     returned,
 )
 from rethinklab.results import Results
-from rethinklab.trainers.regimes import UNPRUNED, regime_title
+from rethinklab.trainers.regimes import UNPRUNED, prunes, regime_title
 
 
 def closest(answer: Any, results: Results) -> str:
@@ -28,13 +28,13 @@ def closest(answer: Any, results: Results) -> str:
     """
     answered(answer)
     means = results.summary()["mean"]
-    distances = (means.drop(UNPRUNED) - means[UNPRUNED]).abs()
+    others = means[[prunes(regime) for regime in means.index]]
+    distances = (others - means[UNPRUNED]).abs()
     refuse(isinstance(answer, str) and answer == UNPRUNED,
            "The unpruned network is what the others are compared with; leave it out.")
     demand(isinstance(answer, str) and answer in distances.index,
            f"The answer must be one of {', '.join(map(repr, distances.index))}, not {answer!r}.")
     if not close(distances[answer], distances.min()):
-        others = means.drop(UNPRUNED)
         refuse(answer == others.idxmax(), f"{regime_title(answer)} has the highest mean, which is "
                                           "not the same: another one differs by less.")
         refuse(answer == others.idxmin(), f"{regime_title(answer)} has the lowest mean; look at "

@@ -21,7 +21,7 @@ from rethinklab.figures.style import (
 )
 from rethinklab.notebook.widgets.explorer import Explorer, choice, slider
 from rethinklab.results import Results
-from rethinklab.trainers.regimes import UNPRUNED, find_regime, regime_title
+from rethinklab.trainers.regimes import find_regime, prunes, regime_title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -127,7 +127,7 @@ def furthest(results: Results) -> float:
 
 def _kinds(results: Results) -> tuple[list[str], list[str]]:
     """The regimes that retrain what the large network left, and those with new weights."""
-    trained = [name for name in results.regimes if name not in (UNPRUNED, "pruned")]
+    trained = [name for name in results.regimes if prunes(name) and name != "pruned"]
     new = [name for name in trained if find_regime(name).start == "new"]
     retrained = [name for name in trained if name not in new]
     if not new or not retrained:
