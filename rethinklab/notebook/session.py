@@ -30,6 +30,7 @@ SCALES = {
     "cached": "studies are read from results recorded in real runs; only small steps run here",
     "quick": "studies run here in a tiny form, which shows the steps and ends near chance: seconds",
     "classroom": "studies run here as they were recorded: minutes to hours on two cores",
+    "short": "studies run here by a fifth of the published schedule on CIFAR-10: minutes on a GPU",
     "paper": "studies run here by the published protocol on CIFAR-10: hours on a GPU",
 }
 QUICK = {"dataset": "digits", "images": 600, "width": 0.0625, "seeds": 2}  # a study in seconds
@@ -55,8 +56,8 @@ class Session:
         here, with the finished part of an earlier run taken from the folder runs.
 
         name: as its folder is called. At the scale "quick" a tiny form of the study runs, at
-        "classroom" the study as it was recorded, and at "paper" its counterpart on CIFAR-10 at the
-        published length and width.
+        "classroom" the study as it was recorded, and at "short" and "paper" its counterpart on
+        CIFAR-10 at the published width, for a fifth of the published length or all of it.
         Raises ConfigError for a name that is not recorded.
         """
         if self.scale != "cached":
@@ -115,7 +116,8 @@ class Session:
 
 
 def counterpart(entry: Entry, scale: str) -> Study:
-    """The recorded study as it runs at the scale "quick", in seconds on two cores, or "paper"."""
+    """The recorded study as it runs at the scale "quick", in seconds on two cores, "short" or
+    "paper"."""
     settings = dict(entry.settings)
     preset = settings.get("preset")
     if preset:
