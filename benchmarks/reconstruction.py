@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 import rethinklab as rl
 from rethinklab.data.batches import plain_batches
-from rethinklab.pruners.probe import survey
+from rethinklab.pruners.cutting.probe import survey
 from rethinklab.pruners.reconstruction import layer_error
 from rethinklab.pruners.thinet import readers_of
 

@@ -14,7 +14,7 @@ from torchvision.models.convnext import CNBlockConfig
 
 import rethinklab as rl
 from rethinklab.errors import PlanError
-from rethinklab.pruners.probe import survey
+from rethinklab.pruners.cutting.probe import survey
 
 FEW = {"images": 8, "positions": 2}
 METHODS = {

@@ -19,8 +19,8 @@ import rethinklab as rl
 from rethinklab.errors import PlanError
 from rethinklab.pruners import L1Norm, Slimming, ThiNet, WeightLevel
 from rethinklab.pruners.budget import CostModel, last_above, parse_budget
-from rethinklab.pruners.probe import survey
-from rethinklab.pruners.surgery import remove_channels
+from rethinklab.pruners.cutting.probe import survey
+from rethinklab.pruners.cutting.surgery import remove_channels
 
 
 def block(inputs, outputs, **options):

@@ -5,7 +5,7 @@ import pytest
 from check_cases import right, unanswered, wrong
 
 from rethinklab.notebook.checks import architecture_patterns
-from rethinklab.pruners.designs import guided, stage_shares
+from rethinklab.pruners.shares import stage_shares
 from rethinklab.pruners.stages import layer_sides
 
 WIDTHS = pd.DataFrame(
@@ -80,4 +80,4 @@ def test_the_solution_is_what_the_package_does(seed):
     plan = RandomWidths(0.5, of="l1", seed=seed).fit(model, Shape())
     sides = {name: layer_sides(model, Shape.input_shape).get(name, 0) for name in plan.widths}
     made = transfer()(stage_shares(plan, model)["channels"], plan.widths, sides)
-    assert made == guided(plan, model).kept_widths
+    assert made == plan.guided(model).kept_widths

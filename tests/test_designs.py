@@ -15,8 +15,8 @@ from small_networks import scramble_statistics
 import rethinklab as rl
 from rethinklab.errors import ConfigError, PlanError
 from rethinklab.pruners import L1Norm, Slimming, WeightLevel, mean_shares, stage_shares
-from rethinklab.pruners.designs import check_shares
 from rethinklab.pruners.plan import make_plan
+from rethinklab.pruners.shares import check_shares
 from rethinklab.pruners.stages import layer_sides
 
 # VGG-16 on CIFAR-10 after slimming removed 60 %: a public run of the released code, 182.6M MACs

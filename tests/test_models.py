@@ -17,8 +17,8 @@ from rethinklab.errors import ConfigError
 from rethinklab.models import MODELS
 from rethinklab.models.initialise import initialisation_differs, reinitialise
 from rethinklab.models.resnet import PadShortcut
-from rethinklab.pruners.probe import survey
-from rethinklab.pruners.surgery import remove_channels
+from rethinklab.pruners.cutting.probe import survey
+from rethinklab.pruners.cutting.surgery import remove_channels
 
 CIFAR = ("resnet20", "preresnet20", "densenet40", "densenet_bc100")
 IMAGENET = ("resnet18", "resnet50", "vgg11_bn", "imagenet_vgg11", "preresnet50", "resnet_2x",

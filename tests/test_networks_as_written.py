@@ -17,7 +17,7 @@ import rethinklab as rl
 from rethinklab.analysis.connectivity import reestimate
 from rethinklab.errors import ConfigError, PlanError
 from rethinklab.models.outputs import logits
-from rethinklab.pruners.probe import survey
+from rethinklab.pruners.cutting.probe import survey
 from rethinklab.trainers.rehearsal import check_fit
 
 RECIPE = rl.Recipe(epochs=1, lr=0.01, batch_size=8)

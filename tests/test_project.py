@@ -50,12 +50,11 @@ def test_imports_point_one_way(path):
             assert LEVEL[parts[1]] <= own, f"{path.name} imports {name}"
 
 
-def rooms_without_a_circle():
-    """All rooms but pruners, in which a plan and its designs still need one another."""
-    return sorted({path.parent.name for path in PACKAGE.glob("*/__init__.py")} - {"pruners"})
+def rooms():
+    return sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py"))
 
 
-@pytest.mark.parametrize("room", rooms_without_a_circle())
+@pytest.mark.parametrize("room", rooms())
 def test_no_module_of_a_room_needs_itself(room):
     names = {path: ".".join(("rethinklab", *path.relative_to(PACKAGE).with_suffix("").parts))
              for path in modules() if path.relative_to(PACKAGE).parts[0] == room}

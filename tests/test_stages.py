@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import rethinklab as rl
-from rethinklab.pruners.designs import by_side
-from rethinklab.pruners.stages import layer_sides
+from rethinklab.pruners.stages import by_side, layer_sides
 
 SHAPE = (3, 32, 32)
 

@@ -12,8 +12,9 @@ from torch import nn
 
 import rethinklab as rl
 from rethinklab.errors import PlanError
-from rethinklab.pruners.probe import survey
-from rethinklab.pruners.surgery import remove_channels, silence_channels
+from rethinklab.pruners.cutting.masks import silence_channels
+from rethinklab.pruners.cutting.probe import survey
+from rethinklab.pruners.cutting.surgery import remove_channels
 
 
 class ConcatAndResidual(nn.Module):

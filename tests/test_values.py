@@ -30,7 +30,7 @@ from rethinklab.experiments.time_limit import Countdown
 from rethinklab.experiments.trial import Trial
 from rethinklab.experiments.tuning import check_factors
 from rethinklab.notebook.checks.common import number as answer
-from rethinklab.pruners.designs import check_shares
+from rethinklab.pruners.shares import check_shares
 from rethinklab.trainers.loop import epoch_window
 from rethinklab.values import flag, listed, number, plain, whole
 

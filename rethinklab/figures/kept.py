@@ -14,7 +14,7 @@ from rethinklab.figures import style
 from rethinklab.figures.layer_errors import method_looks
 from rethinklab.figures.style import TEXT_WIDTH, OnFigure, PaperFigure, Width
 from rethinklab.pruners import Plan
-from rethinklab.pruners.l1 import channel_l1
+from rethinklab.pruners.scores import channel_l1
 
 COLUMNS = 2  # of panels
 ROW, FRAME = 0.11, 0.24  # inches: of a plan, and around a panel

@@ -22,11 +22,11 @@ from rethinklab.pruners.controls import (
     Transferred,
     Uniform,
 )
-from rethinklab.pruners.designs import mean_shares, stage_shares
 from rethinklab.pruners.l1 import L1Norm
 from rethinklab.pruners.lottery import Lottery
 from rethinklab.pruners.plan import Plan
 from rethinklab.pruners.regression import Regression
+from rethinklab.pruners.shares import mean_shares, stage_shares
 from rethinklab.pruners.slimming import Slimming
 from rethinklab.pruners.soft_filter import SoftFilter
 from rethinklab.pruners.sss import SparseSelection

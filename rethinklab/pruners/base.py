@@ -19,9 +19,10 @@ from rethinklab.data import ImageData
 from rethinklab.errors import ConfigError, PlanError
 from rethinklab.pruners.budget import meet_budget, parse_budget
 from rethinklab.pruners.context import Calibration, Context, score_arguments
-from rethinklab.pruners.graph import Shape, out_width
+from rethinklab.pruners.cutting.layers import Shape, is_convolution, out_width, usual_layers
+from rethinklab.pruners.cutting.probe import survey
 from rethinklab.pruners.plan import Plan, make_plan
-from rethinklab.pruners.probe import survey
+from rethinklab.pruners.scores import highest
 from rethinklab.pruners.targets import Asked, check_target, kept_count, resolve_target
 from rethinklab.seeds import check_seed
 from rethinklab.trainers.callbacks import Callback
@@ -153,7 +154,7 @@ class ChannelPruner(Pruner):
 
     def prunes(self, layer: nn.Module) -> bool:
         """Whether the method prunes this kind of layer without being told to by name."""
-        return isinstance(layer, nn.modules.conv._ConvNd)
+        return is_convolution(layer)
 
     def obstacles(self, model: nn.Module, input_shape: Shape,
                   layers: Sequence[str]) -> dict[str, str]:
@@ -176,10 +177,7 @@ class ChannelPruner(Pruner):
         """
         found = survey(model, input_shape)
         widths = {name: layer.width for name, layer in found.prunable.items()}
-        default = {name: width for name, width in widths.items()
-                   if self.prunes(model.get_submodule(name))}
-        if not default and widths:  # a network without such convolutions: its linear layers
-            default = widths
+        default = usual_layers(model, widths, self.prunes)
         named = self.target if isinstance(self.target, Mapping) else {}
         for name in named:
             if name in found.left_alone:
@@ -211,22 +209,6 @@ class ChannelPruner(Pruner):
                calibration: Calibration | None = None) -> tuple[int, ...]:
         """The `count` channels of the layer that score highest, ascending."""
         return highest(self.score_of(name, layer, calibration), count, name)
-
-
-def highest(scores: Tensor, count: int, name: str) -> tuple[int, ...]:
-    """Indices of the `count` highest scores, ascending; of equals the later ones.
-
-    That is the order of a stable sort, of which the last are taken. The released code takes the
-    last of numpy's argsort, whose default is not stable: which of equals it keeps is not
-    specified, and depends on numpy's version and the processor. Raises PlanError for scores that
-    are not finite.
-    """
-    scores = scores.detach().cpu()
-    if not torch.isfinite(scores).all():
-        raise PlanError(f"the scores of {name} are not all finite numbers; the network may "
-                        "have diverged in training.")
-    ascending = torch.argsort(scores, stable=True)
-    return tuple(sorted(ascending[len(ascending) - count :].tolist()))
 
 
 def need(origin: Origin | None, method: str, why: str) -> Origin:

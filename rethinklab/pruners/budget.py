@@ -13,8 +13,9 @@ from rethinklab.analysis.cost import forward_pass
 from rethinklab.analysis.operations import ForwardPass
 from rethinklab.errors import PlanError
 from rethinklab.models.copying import duplicate
-from rethinklab.pruners.graph import LAYERS, ChannelGraph, Shape, out_width
-from rethinklab.pruners.surgery import in_width, remove_channels
+from rethinklab.pruners.cutting.graph import ChannelGraph
+from rethinklab.pruners.cutting.layers import LAYERS, Shape, in_width, out_width
+from rethinklab.pruners.cutting.surgery import remove_channels
 
 KINDS = ("macs", "params")
 TOLERANCE = 0.02  # of the budget

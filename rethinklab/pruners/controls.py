@@ -14,18 +14,15 @@ from rethinklab.data import ImageData
 from rethinklab.errors import ConfigError, PlanError
 from rethinklab.pruners.base import Origin, Pruner
 from rethinklab.pruners.budget import CostModel, last_above
+from rethinklab.pruners.cutting.layers import in_width
+from rethinklab.pruners.cutting.masks import of_whole_filters
 from rethinklab.pruners.designs import (
     channel_widths,
-    check_shares,
     check_uniform,
-    guided,
     largest_filters,
-    of_whole_filters,
-    transferred,
-    uniform,
 )
-from rethinklab.pruners.graph import in_width
-from rethinklab.pruners.plan import Plan, make_plan
+from rethinklab.pruners.plan import Plan, make_plan, transferred_plan
+from rethinklab.pruners.shares import check_shares
 from rethinklab.seeds import check_seed, generator
 from rethinklab.trainers.callbacks import Callback
 from rethinklab.values import plain, settle
@@ -153,7 +150,7 @@ class Uniform(Control):
         check_uniform(self.at, self.choose)
 
     def _vary(self, model: nn.Module, data: ImageData, plan: Plan) -> Plan:
-        return uniform(plan, model, self.at, self.choose, self.seed)
+        return plan.uniform(model, self.at, self.choose, self.seed)
 
 
 @dataclass(frozen=True)
@@ -169,7 +166,7 @@ class Guided(Control):
     name: ClassVar[str] = "guided"
 
     def _vary(self, model: nn.Module, data: ImageData, plan: Plan) -> Plan:
-        return guided(plan, model, self.seed)
+        return plan.guided(model, self.seed)
 
 
 @dataclass(frozen=True)
@@ -221,7 +218,7 @@ class Transferred(Pruner):
         settle(self, stages=check_shares(self.stages), seed=check_seed(self.seed))
 
     def fit(self, model: nn.Module, data: ImageData, origin: Origin | None = None) -> Plan:
-        return transferred(self.stages, model, data.input_shape, self.target, self.seed)
+        return transferred_plan(self.stages, model, data.input_shape, self.target, self.seed)
 
 
 def random_widths(widths: Mapping[str, int], draws: list[float],

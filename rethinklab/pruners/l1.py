@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from rethinklab.pruners.base import ChannelPruner
 from rethinklab.pruners.context import Context
+from rethinklab.pruners.scores import channel_l1
 
 
 class L1Norm(ChannelPruner):
@@ -20,9 +21,3 @@ class L1Norm(ChannelPruner):
 
     def score(self, layer: nn.Module, context: Context | None = None) -> Tensor:
         return channel_l1(layer)
-
-
-def channel_l1(layer: nn.Module) -> Tensor:
-    """Sum of |weight| over each output channel of a convolution or linear layer, shape (N,)."""
-    assert isinstance(layer.weight, Tensor)
-    return layer.weight.detach().abs().flatten(1).sum(1)

@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from rethinklab.data import ImageData
 from rethinklab.errors import PlanError
 from rethinklab.pruners.base import ChannelPruner, Origin, Pruner, expect_ratio, need
+from rethinklab.pruners.cutting.masks import conv_weights, untouched
 from rethinklab.pruners.l1 import L1Norm
 from rethinklab.pruners.plan import Plan, make_plan
 from rethinklab.pruners.targets import kept_count
-from rethinklab.pruners.weight_level import conv_weights, magnitude_masks, untouched
+from rethinklab.pruners.weight_level import magnitude_masks
 from rethinklab.trainers.loop import train
 from rethinklab.values import flag, settle, whole
 

@@ -16,9 +16,13 @@ from rethinklab.analysis.cost import Cost, profile
 from rethinklab.errors import PlanError
 from rethinklab.models.copying import duplicate
 from rethinklab.models.initialise import reinitialise, sparse_initialise
+from rethinklab.pruners import designs
 from rethinklab.pruners.budget import Budget, check_left
-from rethinklab.pruners.graph import LAYERS, out_width
-from rethinklab.pruners.surgery import Kept, apply_masks, remove_channels, silence_channels
+from rethinklab.pruners.cutting.layers import LAYERS, out_width
+from rethinklab.pruners.cutting.masks import apply_masks, silence_channels
+from rethinklab.pruners.cutting.surgery import Kept, remove_channels
+from rethinklab.pruners.designs import Design
+from rethinklab.pruners.shares import stage_shares
 from rethinklab.trainers.callbacks import Callback
 from rethinklab.trainers.masks import HoldMasks
 
@@ -112,17 +116,18 @@ class Plan:
                 seed: int = 0) -> Plan:
         """The same share of every layer of `model`, at as many parameters or, at="macs",
         multiply-adds as this plan leaves; of masks one density, at "random" places or the
-        "largest" weights. See `rethinklab.pruners.designs`."""
-        from rethinklab.pruners import designs
+        "largest" weights. See `rethinklab.pruners.designs`.
 
-        return designs.uniform(self, model, at, choose, seed)
+        Raises PlanError where one share comes no nearer to the cost than 5 %."""
+        even = self._redesigned(model, "uniform", designs.uniform(self, model, at, choose, seed))
+        if not self.masks:
+            designs.check_cost(getattr(even.after, at), getattr(self.after, at), at, self.method)
+        return even
 
     def guided(self, model: nn.Module, seed: int = 0) -> Plan:
         """In every layer the average share that this plan keeps of the layer's stage, the layers
         of one size of feature map; masks are drawn at the stage's probabilities."""
-        from rethinklab.pruners import designs
-
-        return designs.guided(self, model, seed)
+        return self._redesigned(model, "guided", designs.guided(self, model, seed))
 
     def transfer(self, model: nn.Module, to: nn.Module,
                  input_shape: tuple[int, int, int] | None = None, seed: int = 0) -> Plan:
@@ -132,10 +137,8 @@ class Plan:
         input_shape: (C, H, W) of the images of `to`, by default those of this plan. Raises
         PlanError where the networks have different numbers of stages.
         """
-        from rethinklab.pruners import designs
-
-        return designs.transferred(designs.stage_shares(self, model), to,
-                                   input_shape or self.input_shape, self.target, seed)
+        return transferred_plan(stage_shares(self, model), to, input_shape or self.input_shape,
+                                self.target, seed)
 
     def callbacks(self) -> list[Callback]:
         """What must act while the pruned network trains: masks are held."""
@@ -236,6 +239,12 @@ class Plan:
             return model
         return remove_channels(model, self.keep, self.input_shape, self.read, self.branches)
 
+    def _redesigned(self, model: nn.Module, method: str, design: Design) -> Plan:
+        """A plan for the same network in place of this one."""
+        return make_plan(model, method, self.target, self.input_shape, design.keep, self.asked,
+                         self.left_alone, read=design.read, masks=design.masks or None,
+                         rewind=self.rewind)
+
     def _check(self, model: nn.Module) -> None:
         modules = dict(model.named_modules())
         for name, width in self.widths.items():
@@ -302,6 +311,20 @@ def make_plan(model: nn.Module, method: str, target: Any, input_shape: tuple[int
         left = {"macs": after.macs, "params": after.params - masked}
         check_left(budget, left[budget.kind], getattr(before, budget.kind))
     return Plan(**{**plan.__dict__, "before": before, "after": after})
+
+
+def transferred_plan(stages: Any, model: nn.Module, input_shape: tuple[int, int, int],
+                     target: Any, seed: int = 0) -> Plan:
+    """A plan for `model`, each stage of which keeps the share that the stage of another network
+    kept; `stages` are these, as `stage_shares` gives them.
+
+    target: what the plan says was asked of the other network. Raises PlanError where `model` has
+    another number of stages, or lacks what the shares are of.
+    """
+    design = designs.transferred(stages, model, input_shape, seed)
+    return make_plan(model, "transferred", target, input_shape, design.keep,
+                     {name: len(kept) for name, kept in design.keep.items()}, design.left_alone,
+                     read=design.read, masks=design.masks)
 
 
 def _warn_of_emptied(plan: Plan) -> None:

@@ -17,6 +17,7 @@ from rethinklab.models.outputs import readable
 from rethinklab.models.residual import Branch, residual_branches, shortcut_of
 from rethinklab.pruners.base import ChannelPruner, Origin, Request
 from rethinklab.pruners.budget import parse_budget
+from rethinklab.pruners.cutting.layers import in_width
 from rethinklab.pruners.gram import (
     as_maps,
     block_cross,
@@ -29,7 +30,6 @@ from rethinklab.pruners.gram import (
     values_at,
     vectors_as_maps,
 )
-from rethinklab.pruners.graph import in_width
 from rethinklab.pruners.plan import Plan, make_plan
 from rethinklab.pruners.targets import kept_count
 from rethinklab.pruners.thinet import (

@@ -10,9 +10,9 @@ from torch import nn
 
 from rethinklab.data import ImageData
 from rethinklab.errors import unknown_name
+from rethinklab.pruners.cutting.probe import survey
 from rethinklab.pruners.l1 import L1Norm
 from rethinklab.pruners.plan import Plan
-from rethinklab.pruners.probe import survey
 from rethinklab.pruners.targets import kept_count
 from rethinklab.trainers.evaluate import evaluate
 from rethinklab.values import listed

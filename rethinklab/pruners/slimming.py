@@ -11,13 +11,15 @@ from torch import Tensor, nn
 from rethinklab.data import ImageData
 from rethinklab.errors import PlanError
 from rethinklab.models.copying import duplicate
-from rethinklab.pruners.base import Origin, Pruner, expect_ratio, highest
+from rethinklab.pruners.base import Origin, Pruner, expect_ratio
 from rethinklab.pruners.budget import Budget, CostModel, check_reached, last_above, parse_budget
-from rethinklab.pruners.graph import ChannelGraph, out_width
-from rethinklab.pruners.norms import ScaledChannels, scaled_channels
+from rethinklab.pruners.cutting.graph import ChannelGraph
+from rethinklab.pruners.cutting.layers import out_width
+from rethinklab.pruners.cutting.masks import channel_masks
+from rethinklab.pruners.cutting.norms import ScaledChannels, scaled_channels
+from rethinklab.pruners.cutting.probe import prove
 from rethinklab.pruners.plan import Plan, make_plan
-from rethinklab.pruners.probe import prove
-from rethinklab.pruners.surgery import channel_masks
+from rethinklab.pruners.scores import highest
 from rethinklab.trainers.callbacks import Callback, TrainState
 from rethinklab.values import flag, number, settle, whole
 

@@ -14,11 +14,12 @@ from rethinklab.errors import PlanError, unknown_name
 from rethinklab.models.copying import duplicate
 from rethinklab.models.residual import residual_branches
 from rethinklab.pruners.base import Origin, Pruner
-from rethinklab.pruners.graph import ChannelGraph, Shape
-from rethinklab.pruners.groups import group_masks, grouped_layers
-from rethinklab.pruners.norms import own_norms
+from rethinklab.pruners.cutting.graph import ChannelGraph
+from rethinklab.pruners.cutting.groups import group_masks, grouped_layers
+from rethinklab.pruners.cutting.layers import Shape
+from rethinklab.pruners.cutting.norms import own_norms
+from rethinklab.pruners.cutting.probe import prove, survey
 from rethinklab.pruners.plan import Plan, make_plan
-from rethinklab.pruners.probe import prove, survey
 from rethinklab.trainers.callbacks import Callback, TrainState
 from rethinklab.values import number, settle
 

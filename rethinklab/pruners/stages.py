@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from rethinklab.analysis.cost import evaluating
-from rethinklab.pruners.graph import Shape
+from rethinklab.pruners.cutting.layers import Shape, is_convolution
 
 
 def layer_sides(model: nn.Module, input_shape: Shape) -> dict[str, int]:
@@ -26,7 +27,7 @@ def layer_sides(model: nn.Module, input_shape: Shape) -> dict[str, int]:
         sides.setdefault(names[module], max(output.shape[2:]))
 
     hooks = [module.register_forward_hook(record) for module in model.modules()
-             if isinstance(module, nn.modules.conv._ConvNd)]
+             if is_convolution(module)]
     try:
         with evaluating(model) as device:
             model(torch.zeros(1, *input_shape, device=device))
@@ -34,3 +35,13 @@ def layer_sides(model: nn.Module, input_shape: Shape) -> dict[str, int]:
         for hook in hooks:
             hook.remove()
     return sides
+
+
+def by_side(names: Mapping[str, Any] | Sequence[str],
+            sides: Mapping[str, int]) -> dict[int, list[str]]:
+    """The layers of each stage by the side of its feature maps, largest first; 0 for layers that
+    have none, as linear ones."""
+    stages: dict[int, list[str]] = {}
+    for name in names:
+        stages.setdefault(sides.get(name, 0), []).append(name)
+    return dict(sorted(stages.items(), reverse=True))

@@ -21,6 +21,9 @@ from rethinklab.models.copying import duplicate
 from rethinklab.models.outputs import readable
 from rethinklab.pruners.base import ChannelPruner, Origin, need
 from rethinklab.pruners.budget import parse_budget
+from rethinklab.pruners.cutting.graph import ChannelGraph
+from rethinklab.pruners.cutting.layers import LAYERS, Shape, out_width
+from rethinklab.pruners.cutting.surgery import without
 from rethinklab.pruners.gram import (
     as_maps,
     contributions,
@@ -29,9 +32,7 @@ from rethinklab.pruners.gram import (
     least_squares_scales,
     sample_patches,
 )
-from rethinklab.pruners.graph import LAYERS, ChannelGraph, Shape, out_width
 from rethinklab.pruners.plan import Plan, make_plan
-from rethinklab.pruners.surgery import without
 from rethinklab.seeds import MAX_SEED, check_seed, generator, stream
 from rethinklab.trainers.loop import train
 from rethinklab.trainers.masks import HoldMasks

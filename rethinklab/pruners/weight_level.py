@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from rethinklab.analysis.cost import forward_pass
 from rethinklab.data import ImageData
 from rethinklab.errors import PlanError
-from rethinklab.models.copying import weight_name
 from rethinklab.pruners.base import Origin, Pruner, expect_ratio
 from rethinklab.pruners.budget import Budget, check_reached, parse_budget, weight_uses
-from rethinklab.pruners.graph import Shape
+from rethinklab.pruners.cutting.layers import Shape
+from rethinklab.pruners.cutting.masks import conv_weights, untouched
 from rethinklab.pruners.plan import Plan, make_plan
 
 
@@ -50,23 +50,6 @@ class WeightLevel(Pruner):
             masks = budget_masks(model, data.input_shape, weights, budget)
         return make_plan(model, self.name, self.target, data.input_shape, {}, {},
                          untouched(model), masks=masks, budget=budget)
-
-
-def conv_weights(model: nn.Module) -> dict[str, Tensor]:
-    """Weights of all convolutions by parameter name, one that several layers share once. Raises
-    PlanError where there are none, where they are not finite, or where one is computed anew at
-    every pass (`torch.nn.utils.prune`, weight normalisation)."""
-    found = {weight_name(model, name): module.weight.detach()
-             for name, module in model.named_modules()
-             if isinstance(module, nn.modules.conv._ConvNd)}
-    if not found:
-        raise PlanError(f"{type(model).__name__} has no convolution, and weight-level pruning "
-                        "prunes nothing else.")
-    for name, weight in found.items():
-        if not torch.isfinite(weight).all():
-            raise PlanError(f"{name} holds values that are not finite; the network may have "
-                            "diverged in training.")
-    return found
 
 
 def magnitude_masks(weights: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:
@@ -106,9 +89,3 @@ def budget_masks(model: nn.Module, input_shape: Shape, weights: Mapping[str, Ten
     parts = chosen.split([w.numel() for w in weights.values()])
     return {name: part.view(w.shape) for (name, w), part in zip(weights.items(), parts,
                                                                 strict=True)}
-
-
-def untouched(model: nn.Module) -> dict[str, str]:
-    """The layers with weights that are not convolutions, with the reason."""
-    return {name: "weight-level pruning prunes convolutions only"
-            for name, module in model.named_modules() if isinstance(module, nn.Linear)}

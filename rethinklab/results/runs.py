@@ -16,7 +16,7 @@ from rethinklab.analysis.thin import thin
 from rethinklab.data.batches import calibration_batch
 from rethinklab.errors import DataError, Missing, PlanError
 from rethinklab.experiments.stages import provenance
-from rethinklab.pruners.probe import survey
+from rethinklab.pruners.cutting.probe import survey
 from rethinklab.pruners.sensitivity import RATIOS, sensitivity
 from rethinklab.pruners.targets import kept_count
 from rethinklab.results.files import labelled

@@ -24,11 +24,11 @@ from rethinklab.analysis.weights import (
     reach,
 )
 from rethinklab.errors import Missing
-from rethinklab.pruners.designs import of_whole_filters
+from rethinklab.pruners.cutting.layers import in_width
+from rethinklab.pruners.cutting.masks import of_whole_filters
 from rethinklab.pruners.slimming import SparsityPenalty
 from rethinklab.pruners.sss import SparseScales
 from rethinklab.pruners.stages import layer_sides
-from rethinklab.pruners.surgery import in_width
 from rethinklab.results.files import labelled
 from rethinklab.results.stored import StoredStudy
 from rethinklab.trainers.regimes import UNPRUNED, prunes

@@ -12,10 +12,9 @@ from rethinklab.analysis.architectures import CHANNELS, READ, WEIGHTS
 from rethinklab.errors import Missing
 from rethinklab.models.residual import residual_branches
 from rethinklab.pruners import Plan
-from rethinklab.pruners.designs import of_whole_filters
-from rethinklab.pruners.graph import LAYERS, out_width
+from rethinklab.pruners.cutting.layers import LAYERS, in_width, out_width
+from rethinklab.pruners.cutting.masks import of_whole_filters
 from rethinklab.pruners.stages import layer_sides
-from rethinklab.pruners.surgery import in_width
 from rethinklab.results.files import labelled
 from rethinklab.results.stored import StoredStudy
 from rethinklab.trainers.regimes import UNPRUNED

@@ -25,7 +25,7 @@ from rethinklab.figures.widths import MOST_NAMES
 from rethinklab.notebook.widgets.explorer import Explorer, buttons, choice, slider
 from rethinklab.pruners import ChannelPruner, Plan, RandomChoice, make_pruner
 from rethinklab.pruners.budget import CostModel
-from rethinklab.pruners.probe import survey
+from rethinklab.pruners.cutting.probe import survey
 from rethinklab.pruners.targets import kept_count
 from rethinklab.seeds import generator
 from rethinklab.trainers.evaluate import evaluate

@@ -8,8 +8,9 @@ import torch_pruning as tp
 from torch import nn
 
 from rethinklab.errors import PlanError
-from rethinklab.pruners.graph import LAYERS, ChannelGraph, Survey, in_width
-from rethinklab.pruners.probe import prove
+from rethinklab.pruners.cutting.graph import ChannelGraph, Survey
+from rethinklab.pruners.cutting.layers import LAYERS, in_width
+from rethinklab.pruners.cutting.probe import prove
 
 NORMS = nn.modules.batchnorm._BatchNorm
 PASSING = (tp.ops.OPTYPE.ELEMENTWISE, tp.ops.OPTYPE.RESHAPE)

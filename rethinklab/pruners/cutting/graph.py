@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,10 +21,15 @@ from torch_pruning.dependency import index_mapping, shape_infer
 from rethinklab.errors import PlanError, first_line
 from rethinklab.models.copying import computed_weights
 from rethinklab.models.selection import SelectConv2d, SelectLinear
-from rethinklab.seeds import global_stream
+from rethinklab.pruners.cutting.layers import (
+    LAYERS,
+    Shape,
+    in_width,
+    layers_run,
+    out_width,
+    undisturbed,
+)
 
-Shape = tuple[int, int, int]
-LAYERS = (nn.modules.conv._ConvNd, nn.Linear)
 # What moves channels about without naming them; a layer read through one of these may be misread.
 REARRANGING = ("PixelShuffle", "PixelUnshuffle", "Col2Im", "Im2Col", "Unfold", "Permute",
                "Transpose", "Roll", "Gather", "Index", "Flip")
@@ -128,7 +132,7 @@ class ChannelGraph:
 
     def survey(self, only: Collection[str] | None = None) -> Survey:
         """Every convolution and linear layer, as prunable or left alone with the reason, as far as
-        the graph can tell (see `rethinklab.pruners.probe` for what it cannot).
+        the graph can tell (see `rethinklab.pruners.cutting.probe` for what it cannot).
 
         A layer is prunable when it alone produces its channels. Where several layers add into
         one residual stream, the stream keeps its width, as it does throughout the study.
@@ -303,43 +307,6 @@ class ChannelGraph:
         return None
 
 
-@contextmanager
-def undisturbed(model: nn.Module) -> Iterator[None]:
-    """The modes and the buffers of `model`, such as running statistics, are after the block as
-    they were before, and torch's random generators too."""
-    modes = {module: module.training for module in model.modules()}
-    buffers = {name: value.clone() for name, value in model.named_buffers()}
-    try:
-        with global_stream(0, "undisturbed"):
-            yield
-    finally:
-        with torch.no_grad():
-            for name, value in model.named_buffers():
-                value.copy_(buffers[name])
-        for module, mode in modes.items():
-            module.training = mode
-
-
-def layers_run(model: nn.Module, images: Tensor, training: bool = False) -> set[str]:
-    """The names of the convolutions and linear layers that run for `images`, in training or in
-    evaluation mode. The model is left as it was; none where it does not run in training mode."""
-    seen: set[str] = set()
-    hooks = [module.register_forward_hook(lambda *_, name=name: seen.add(name))
-             for name, module in model.named_modules() if isinstance(module, LAYERS)]
-    try:
-        with torch.no_grad(), undisturbed(model):
-            model.train(training)
-            model(torch.cat([images, images]) if training else images)
-    except Exception:
-        if not training:
-            raise
-        seen.clear()  # what the network cannot do unpruned is told before it is trained
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return seen
-
-
 def _arriving(dependency: tp.dependency.Dependency, indices: list[Index]) -> list[Index]:
     """Where the channels `indices` of one node are in the next."""
     try:
@@ -353,15 +320,3 @@ def _arriving(dependency: tp.dependency.Dependency, indices: list[Index]) -> lis
 
 def _shares(others: Collection[str]) -> str:
     return f"shares its channels through a sum with {', '.join(sorted(others)[:2])}"
-
-
-def out_width(module: nn.Module) -> int:
-    """Number of output channels of a convolution or linear layer."""
-    width = module.out_features if isinstance(module, nn.Linear) else module.out_channels
-    return int(width)  # type: ignore[arg-type]
-
-
-def in_width(layer: nn.Module) -> int:
-    """Number of input channels of a convolution or linear layer."""
-    width = layer.in_features if isinstance(layer, nn.Linear) else layer.in_channels
-    return int(width)  # type: ignore[arg-type]

@@ -21,8 +21,9 @@ from torch import Tensor, nn
 
 from rethinklab.errors import PlanError
 from rethinklab.models.copying import duplicate
-from rethinklab.pruners.graph import LAYERS, ChannelGraph, Shape, Survey, layers_run, out_width
-from rethinklab.pruners.surgery import forget_inputs, remove_channels
+from rethinklab.pruners.cutting.graph import ChannelGraph, Survey
+from rethinklab.pruners.cutting.layers import LAYERS, Shape, layers_run, out_width
+from rethinklab.pruners.cutting.surgery import forget_inputs, remove_channels
 from rethinklab.seeds import generator, global_stream
 
 TRIED = 3  # one channel in so many is taken

@@ -18,13 +18,8 @@ from rethinklab.models.copying import duplicate
 from rethinklab.models.outputs import logits
 from rethinklab.models.residual import remove_branch, residual_branches
 from rethinklab.models.selection import SelectConv2d, SelectLinear
-from rethinklab.pruners.graph import (
-    LAYERS,
-    ChannelGraph,
-    Shape,
-    in_width,
-    out_width,
-)
+from rethinklab.pruners.cutting.graph import ChannelGraph
+from rethinklab.pruners.cutting.layers import LAYERS, Shape, in_width, out_width
 from rethinklab.seeds import generator, global_stream
 
 AGREEMENT = 1e-3  # of the largest output: far above rounding, far below a wrong channel
@@ -69,68 +64,6 @@ def select_inputs(model: nn.Module, name: str, channels: Sequence[int]) -> None:
     selecting = (SelectLinear.from_linear(layer, index) if isinstance(layer, nn.Linear)
                  else SelectConv2d.from_conv(layer, index))  # type: ignore[arg-type]
     setattr(model.get_submodule(parent), leaf, selecting)
-
-
-def silence_channels(model: nn.Module, keep: Kept, input_shape: Shape, read: Kept | None = None,
-                     branches: Sequence[str] = ()) -> nn.Module:
-    """A copy of `model`, full width, in which the channels that are not kept output zero.
-
-    Sets to zero the filters, biases, and normalisation scales and shifts of each such channel,
-    the weights on inputs that are not read, and the last layer of branches that go.
-    In evaluation mode it computes what `remove_channels` computes, wherever zero stays zero on
-    the way to the next layer (ReLU, pooling, dropout; not a sigmoid or a layer normalisation).
-    """
-    model = duplicate(model)
-    masks = channel_masks(model, keep, input_shape, read, readers=False)
-    for name in branches:
-        last = model.get_submodule(residual_branches(model)[name].last)
-        masks |= {key: torch.zeros_like(value, dtype=torch.bool)
-                  for key, value in model.named_parameters() if value in set(last.parameters())}
-    apply_masks(model, masks)
-    return model
-
-
-def channel_masks(model: nn.Module, keep: Kept, input_shape: Shape, read: Kept | None = None,
-                  readers: bool = True, empty: bool = False) -> dict[str, Tensor]:
-    """The cut as masks over parameters: name to a boolean tensor of its shape, False where the
-    weight belongs to a channel that goes. readers: also the weights by which later layers read
-    such channels, which then count for nothing. empty: a layer may lose all its channels. The
-    model is not changed."""
-    graph = ChannelGraph(duplicate(model), input_shape)
-    check_keep(graph, {name: kept for name, kept in keep.items() if kept or not empty})
-    parameters = dict(model.named_parameters())
-    masks: dict[str, Tensor] = {}
-
-    def forbid(layer: str, part: str, index: Any) -> None:
-        name = f"{layer}.{part}"
-        if name in parameters:
-            whole = torch.ones_like(parameters[name], dtype=torch.bool)
-            masks.setdefault(name, whole)[index] = False
-
-    for name, kept in keep.items():
-        layer = graph.model.get_submodule(name)
-        removed = without(kept, out_width(layer))
-        for node, indices, is_output in graph.members(layer, removed) if removed else []:
-            if not isinstance(node.module, nn.Module) or node.module not in graph.names:
-                continue
-            part = graph.names[node.module]
-            if is_output:
-                forbid(part, "weight", indices)
-                forbid(part, "bias", indices)
-            elif readers and isinstance(node.module, LAYERS):
-                forbid(part, "weight", (slice(None), indices))
-    for name, channels in (read or {}).items():
-        forbid(name, "weight", (slice(None), without(channels, in_width(
-            model.get_submodule(name)))))
-    return masks
-
-
-def apply_masks(model: nn.Module, masks: Mapping[str, Tensor]) -> None:
-    """Set to zero, in place, the weights that the masks leave out."""
-    parameters = dict(model.named_parameters())
-    with torch.no_grad():
-        for name, mask in masks.items():
-            parameters[name].masked_fill_(~mask.to(parameters[name].device), 0)
 
 
 def check_keep(graph: ChannelGraph, keep: Kept) -> None:

@@ -9,8 +9,8 @@ import torch
 import torch_pruning as tp
 from torch import Tensor, nn
 
-from rethinklab.pruners.graph import ChannelGraph
-from rethinklab.pruners.norms import NORMS, readers_after
+from rethinklab.pruners.cutting.graph import ChannelGraph
+from rethinklab.pruners.cutting.norms import NORMS, readers_after
 
 SINGLE = (tp.ops.OPTYPE.ELEMENTWISE, tp.ops.OPTYPE.BN)
 
