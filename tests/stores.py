@@ -19,6 +19,11 @@ from rethinklab.experiments.store import Store
 from rethinklab.experiments.trial import Stage
 
 
+def said(result):
+    """What was stored, without what the store adds."""
+    return {name: value for name, value in result.items() if name not in ("attempts", "files")}
+
+
 def stage(number: int = 0) -> Stage:
     return Stage("large", {"seed": number}, {"name": "digits"})
 
@@ -118,3 +123,21 @@ def read_only(folder: Path):
         yield folder
     finally:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def litter(store: Store) -> set[Path]:
+    """What killed runs leave; all of it."""
+    work, done, open_ = store.root / "work", family(0)[0], stage(7)
+    files = {work / "probe-1": "", work / "draft-old" / "weights": "1234567",
+             store.root / "store.json-1.tmp": "{", store.root / "studies" / "a.json-1.tmp": "{",
+             work / f"{done.address}.lock": "", work / done.address / "checkpoint.pt": "12345",
+             work / open_.address / "draft-1" / "weights": "123",
+             work / open_.address / "checkpoint.pt-1.tmp": "12",
+             work / "large-0123456789abcdef.lock": ""}
+    for path, content in files.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+    (work / "plan-0123456789abcdef").mkdir()
+    (work / open_.address / "checkpoint.pt").write_text("kept")
+    (work / open_.address / "attempts").write_text("2")
+    return {*files, work / "plan-0123456789abcdef"}

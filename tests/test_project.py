@@ -25,6 +25,9 @@ PACKAGE = ROOT / "rethinklab"
 LAYERS = [("errors", "values", "seeds", "commit", "own", "bars"), ("data", "models"),
           ("analysis",), ("trainers",), ("pruners",), ("experiments",), ("results",), ("figures",),
           ("notebook",), ("cli",)]
+MOST_IN_A_FUNCTION, MOST_IN_A_FILE = 60, 400
+STILL_LONG = {"rethinklab/trainers/loop.py": {"train"},
+              "tests/test_distributed.py": {"test_distributed.py"}}
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
 
@@ -71,6 +74,19 @@ def imports_of_names(path):
             yield from (node.module, *(f"{node.module}.{alias.name}" for alias in node.names))
         elif isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
+
+
+@pytest.mark.parametrize("path", [*modules(), *sorted((ROOT / "tests").glob("*.py"))],
+                         ids=lambda p: str(p.relative_to(ROOT)))
+def test_no_function_and_no_file_is_long(path):
+    text = path.read_text()
+    long = {path.name} if len(text.splitlines()) > MOST_IN_A_FILE else set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            first = min([node.lineno, *(one.lineno for one in node.decorator_list)])
+            if node.end_lineno - first >= MOST_IN_A_FUNCTION:
+                long.add(node.name)
+    assert long <= STILL_LONG.get(path.relative_to(ROOT).as_posix(), set())
 
 
 def test_environment_yml_is_a_door_to_the_one_dependency_list():

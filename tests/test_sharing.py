@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scripted_engine import MemoryStore, Script, graphs, independent
-from small_studies import outcome, run, small_study, write_pair
+from small_studies import outcome, run, small_study, write_network, write_pair
 from stores import put, stage
 
 import rethinklab as rl
@@ -127,23 +127,6 @@ def test_held_tells_what_it_is_about_wherever_it_travels():
 
 # Real processes
 
-NETWORK = """
-import torch
-from torch import nn
-
-class Tiny(nn.Module):
-    def __init__(self, classes):
-        super().__init__()
-        self.conv = nn.Conv2d(3, 4, 3, stride=2)
-        self.head = nn.Linear(4, classes)
-
-    def forward(self, images):
-        return self.head(torch.relu(self.conv(images)).mean((2, 3)))
-
-def build(num_classes):
-    return Tiny(num_classes)
-"""
-
 WORKER = """
 import json, os, sys, time
 import rethinklab as rl
@@ -181,7 +164,7 @@ class Pair:
     def __init__(self, folder, monkeypatch, epochs, **settings):
         self.folder, self.log, self.root = folder, folder / "log", folder / "runs"
         images = write_pair(folder / "images")
-        (folder / "tiny_shared.py").write_text(NETWORK)
+        write_network(folder / "tiny_shared.py")
         monkeypatch.chdir(folder)
         monkeypatch.syspath_prepend(str(folder))
         settings = {"dataset": images, "model": "tiny_shared:build", "target": 0.5, **settings}

@@ -10,29 +10,12 @@ import sys
 import time
 
 import pytest
-from small_studies import outcome, write_task
+from small_studies import outcome, write_network, write_task
 
 import rethinklab as rl
 from rethinklab.experiments.upkeep import gc
 
 KILLS, WORKERS = 20, 2
-
-NETWORK = """
-import torch
-from torch import nn
-
-class Tiny(nn.Module):
-    def __init__(self, classes):
-        super().__init__()
-        self.conv = nn.Conv2d(3, 4, 3, stride=2)
-        self.head = nn.Linear(4, classes)
-
-    def forward(self, images):
-        return self.head(torch.relu(self.conv(images)).mean((2, 3)))
-
-def build(num_classes):
-    return Tiny(num_classes)
-"""
 
 DRIVER = """
 import rethinklab as rl
@@ -70,7 +53,7 @@ def run_until_killed(code, store, more, moment, folder):
 @pytest.mark.slow
 def test_two_hundred_trials_survive_twenty_kills(tmp_path, monkeypatch):
     images = write_task(tmp_path / "images", images=10)
-    (tmp_path / "survivor.py").write_text(NETWORK)
+    write_network(tmp_path / "survivor.py")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     settings = {"dataset": images, "model": "survivor:build", "target": 0.5, "seeds": 50}

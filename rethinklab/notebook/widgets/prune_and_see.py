@@ -25,6 +25,7 @@ from rethinklab.figures.widths import MOST_NAMES
 from rethinklab.notebook.widgets.explorer import Explorer, buttons, choice, slider
 from rethinklab.pruners import ChannelPruner, Plan, RandomChoice, make_pruner
 from rethinklab.pruners.budget import CostModel
+from rethinklab.pruners.cutting.layers import usual_layers
 from rethinklab.pruners.cutting.probe import survey
 from rethinklab.pruners.targets import kept_count
 from rethinklab.seeds import generator
@@ -85,8 +86,7 @@ class Cutter:
         self.model, self.data = model, data
         found = {name: layer.width for name, layer
                  in survey(model, data.input_shape).prunable.items()}
-        self.widths = {name: width for name, width in found.items()
-                       if isinstance(model.get_submodule(name), nn.modules.conv._ConvNd)} or found
+        self.widths = usual_layers(model, found)
         self.cost = CostModel(model, data.input_shape, self.widths)
         self.accuracy = evaluate(model, data)[0]
 
