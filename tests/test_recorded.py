@@ -17,7 +17,7 @@ from rethinklab.experiments.queue import load_queue
 from rethinklab.experiments.store import Store
 from rethinklab.experiments.trial import SCHEMA
 from rethinklab.results import TABLES, load_studies, run
-from rethinklab.results.rerun import Again, is_recorded, pick, recorded_rows, rerun
+from rethinklab.results.rerun import Repetition, is_recorded, pick, recorded_rows, rerun
 
 RESULTS = Path(__file__).resolve().parent.parent / "data" / "results"
 ENTRIES = {entry.name: entry for entry in load_queue(RESULTS / "queue.toml")}
@@ -115,12 +115,12 @@ def test_a_trial_that_was_recorded_wrongly_is_told(folder, tmp_path):
     table.loc[1, "test_accuracy"] = "0.0001"
     table.to_csv(folder / "small" / "trials.csv", index=False)
     (again,) = rerun(folder, [address], Store(tmp_path / "again"), "cpu")
-    assert again.found != again.recorded == 0.0001
+    assert again.repeated != again.recorded == 0.0001
     assert "points" in again.verdict
 
 
 def test_a_difference_is_held_against_the_spread_of_seeds():
-    found = Again("a", "study", "finetune", 0, 0.90, 0.91, 0.01, "cpu", "cuda")
+    found = Repetition("a", "study", "finetune", 0, 0.90, 0.91, 0.01, "cpu", "cuda")
     assert "+1.00 points, within" in found.verdict
     assert "MORE than" in replace(found, spread=0.001).verdict
     assert replace(found, found=0.90).verdict == "identical"

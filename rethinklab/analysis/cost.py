@@ -110,9 +110,9 @@ def layer_flops(run: Run, weights: int | None = None) -> int:
             weights = module.weight.numel()
         return 2 * run.uses * weights + (0 if module.bias is None else prod(run.output))
     if isinstance(module, nn.BatchNorm2d):
-        return 2 * prod(run.given)
+        return 2 * prod(run.input)
     if isinstance(module, (nn.ReLU, GlobalAvgPool2d)):
-        return int(prod(run.given) * run.read)
+        return int(prod(run.input) * run.read)
     if isinstance(module, (nn.MaxPool2d, nn.AvgPool2d)):
         side = module.kernel_size
         area = prod(side if isinstance(side, tuple) else (side, side))

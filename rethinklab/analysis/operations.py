@@ -33,12 +33,12 @@ POOLINGS = (aten.avg_pool2d, aten.max_pool2d_with_indices, aten._adaptive_avg_po
 
 @dataclass(eq=False)
 class Run:
-    """One run of a layer. given, output: shapes of its first input and its output. uses: how often
+    """One run of a layer. input, output: shapes of its first input and its output. uses: how often
     a convolution or linear layer multiplies by each of its weights. read: the share of its output
     that anything reads, below 1 where all that follows are selections of channels."""
 
     module: Any
-    given: Sequence[int]
+    input: Sequence[int]
     output: Sequence[int]
     uses: int
     read: Fraction = Fraction(1)

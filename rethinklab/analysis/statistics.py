@@ -114,8 +114,8 @@ def compare_family(pairs: Sequence[tuple[str, str, Sequence[float], Sequence[flo
     tests = TTests(*map(np.stack, zip(*(t_tests(d, margin) for d in differences), strict=True)))
     adjusted = adjust(tests)
     verdicts = decide(adjusted, alpha, claim)
-    return [_comparison(pair[0], pair[1], differences[i], _of(tests, i), _of(adjusted, i),
-                        len(pairs), str(verdicts[i]), margin, alpha, claim)
+    return [_comparison(pair[0], pair[1], differences[i], _one_test(tests, i),
+                        _one_test(adjusted, i), len(pairs), str(verdicts[i]), margin, alpha, claim)
             for i, pair in enumerate(pairs)]
 
 
@@ -131,7 +131,7 @@ def _differences(a: str, b: str, values_a: Sequence[float], values_b: Sequence[f
     return differences
 
 
-def _of(tests: TTests, i: int) -> TTests:
+def _one_test(tests: TTests, i: int) -> TTests:
     return TTests(*(float(field[i]) for field in tests))
 
 

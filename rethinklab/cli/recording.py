@@ -32,8 +32,8 @@ def record(
 
     if name is not None and len(studies) > 1:
         raise ConfigError("--as names the folder of one study, and several were given.")
-    for found, results in load_studies(Store(store, create=False), studies).items():
-        show_record(*results.save(Path(out) / (name or readable(found)), () if bare else None))
+    for study, results in load_studies(Store(store, create=False), studies).items():
+        show_record(*results.save(Path(out) / (name or readable(study)), () if bare else None))
 
 
 def readable(study: str) -> str:
@@ -64,14 +64,14 @@ def rerun(
     """Run recorded trials anew, from their images on, and say whether the same comes out."""
     from rethinklab.experiments.store import Store
     from rethinklab.results.rerun import pick
-    from rethinklab.results.rerun import rerun as again
+    from rethinklab.results.rerun import rerun as repeat
 
     if bool(addresses) == bool(number):
         raise ConfigError("give addresses of recorded trials, or --random and how many.")
     chosen = addresses or pick(recorded, number, draw)
     with tempfile.TemporaryDirectory() as temporary:
         for address in chosen:
-            (found,) = again(recorded, [address], Store(store or temporary), device)
-            typer.echo(f"{address}  {found.regime} seed {found.seed} of {found.study}\n"
-                       f"    recorded {found.recorded:.4f} on {found.device}, now "
-                       f"{found.found:.4f} on {found.device_now}: {found.verdict}")
+            (trial,) = repeat(recorded, [address], Store(store or temporary), device)
+            typer.echo(f"{address}  {trial.regime} seed {trial.seed} of {trial.study}\n"
+                       f"    recorded {trial.recorded:.4f} on {trial.device}, now "
+                       f"{trial.repeated:.4f} on {trial.device_now}: {trial.verdict}")

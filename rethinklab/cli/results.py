@@ -48,37 +48,37 @@ def results(
     if not studies and (format in ("table", "ledger") or not names):
         typer.echo("\n".join(names) if names else "No study is stored here yet.")
         return
-    found = list(load_studies(place, studies or ()).values())
+    results = list(load_studies(place, studies or ()).values())
     if format == "parquet":
         if out is None:
             raise ConfigError("format parquet is no text; say where to with --out FILE.parquet.")
-        whole_frame(found).to_parquet(out, index=False)
+        whole_frame(results).to_parquet(out, index=False)
     elif out is not None:
-        out.write_text(formatted(found, format) + "\n")
+        out.write_text(formatted(results, format) + "\n")
     else:
-        typer.echo(formatted(found, format))
+        typer.echo(formatted(results, format))
 
 
-def formatted(found: Sequence[Results], format: str) -> str:
+def formatted(results: Sequence[Results], format: str) -> str:
     """Results as tables with verdicts, as CSV of every trial, as one LaTeX table, or what the
     trials cost in all."""
     from rethinklab.results.paper_tables import study_table
 
     if format == "csv":
-        return str(whole_frame(found).to_csv(index=False, lineterminator="\n")).rstrip()
+        return str(whole_frame(results).to_csv(index=False, lineterminator="\n")).rstrip()
     if format == "latex":
-        return study_table(found).latex
+        return study_table(results).latex
     if format == "ledger":
         return "\n\n".join(f"{one.name}\n{one.ledger().to_string(float_format='{:,.1f}'.format)}"
-                           for one in found)
-    return "\n\n".join(map(str, found))
+                           for one in results)
+    return "\n\n".join(map(str, results))
 
 
-def whole_frame(found: Sequence[Results]) -> pd.DataFrame:
+def whole_frame(results: Sequence[Results]) -> pd.DataFrame:
     """Every trial of every study as one table."""
     import pandas as pd
 
-    return pd.concat([one.to_frame() for one in found], ignore_index=True)
+    return pd.concat([one.to_frame() for one in results], ignore_index=True)
 
 
 def compare(

@@ -11,7 +11,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from rethinklab.errors import ConfigError
 from rethinklab.figures import style
-from rethinklab.figures.given import expect, told
+from rethinklab.figures.inputs import expect, number_text
 from rethinklab.figures.lines import legend_above, regime_lines, with_means
 from rethinklab.figures.style import TEXT_WIDTH, OnAxes, PaperFigure, Width
 from rethinklab.results import Results
@@ -104,6 +104,6 @@ def caption(numbers: pd.DataFrame) -> str:
     parts = []
     for regime in regime_lines(numbers["regime"]):
         own = numbers[numbers["regime"] == regime]
-        parts.append(f"{regime_title(regime)} {told(own['mean'].iloc[0], '.2f')} % with "
-                     f"{told(own['macs_spent'].mean(), '.3g')}")
+        parts.append(f"{regime_title(regime)} {number_text(own['mean'].iloc[0], '.2f')} % with "
+                     f"{number_text(own['macs_spent'].mean(), '.3g')}")
     return f"Mean test accuracy, with multiply-adds of all training: {', '.join(parts)}."

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from rethinklab.figures import style
-from rethinklab.figures.given import expect, table_over, told
+from rethinklab.figures.inputs import expect, number_text, table_over
 from rethinklab.figures.lines import (
     legend_above,
     mean_line,
@@ -63,6 +63,7 @@ def caption(numbers: pd.DataFrame) -> str:
     """What the figure shows, in a sentence made from its numbers."""
     most = numbers["removed"].max()
     last = numbers[numbers["removed"] == most].groupby("regime", sort=False)["mean"].first()
-    parts = [f"{regime_title(str(regime))} {told(mean, '.2f')} %" for regime, mean in last.items()]
+    parts = [f"{regime_title(str(regime))} {number_text(mean, '.2f')} %"
+             for regime, mean in last.items()]
     return (f"Mean test accuracy against the share removed; at {most:.4g} % removed: "
             f"{', '.join(parts)} (n = {numbers.groupby(['regime', 'removed']).size().min()}).")

@@ -7,7 +7,7 @@ import pandas as pd
 from rethinklab.analysis.connectivity import barrier as height_of
 from rethinklab.errors import ConfigError
 from rethinklab.figures import style
-from rethinklab.figures.given import expect, table_of, told
+from rethinklab.figures.inputs import expect, number_text, table_of
 from rethinklab.figures.lines import legend_above
 from rethinklab.figures.style import TEXT_WIDTH, OnFigure, PaperFigure, Width
 from rethinklab.results import Results
@@ -76,6 +76,6 @@ def barrier_table(frame: pd.DataFrame) -> pd.DataFrame:
 def caption(numbers: pd.DataFrame) -> str:
     """What the figure shows, in a sentence made from its numbers."""
     heights = numbers.drop_duplicates(["pair", "seed"]).groupby("pair", sort=False)
-    parts = [f"{pair} {told(own['error_barrier'].mean(), '.2f')} points "
+    parts = [f"{pair} {number_text(own['error_barrier'].mean(), '.2f')} points "
              f"(n = {own['error_barrier'].count()})" for pair, own in heights]
     return f"Mean barrier of the test error between two networks: {', '.join(parts)}."

@@ -44,7 +44,7 @@ TRAINED_SOMEHOW = ("method", "options", "lr", "precision", "train_images", "test
 
 
 @dataclass
-class Found:
+class Available:
     """What there is to draw from. inputs: by name. missing: what there is not, in sentences with
     the remedy."""
 
@@ -52,69 +52,69 @@ class Found:
     missing: list[str] = field(default_factory=list)
 
 
-Collect = Callable[[Studies], Found]
+Collect = Callable[[Studies], Available]
 
 
 @dataclass(frozen=True)
 class FigureKind:
-    """draw: from one of the inputs that `collect` finds, and a width in inches, to a figure. given:
-    the kind of table that it is drawn from, study by study, or what makes its inputs of all
-    studies. meaning: what it shows. needs: what must have been run, in words. paper: where the
+    """draw: from one of the inputs that `collect` finds, and a width in inches, to a figure.
+    source: the kind of table that it is drawn from, study by study, or what makes its inputs of
+    all studies. meaning: what it shows. needs: what must have been run, in words. paper: where the
     paper has it, if it does."""
 
     draw: Callable[..., PaperFigure]
-    given: Collect | str
+    source: Collect | str
     meaning: str
     needs: str
     paper: str = ""
 
-    def collect(self, studies: Studies, cheap: bool = False) -> Found:
+    def collect(self, studies: Studies, cheap: bool = False) -> Available:
         """What the studies give to draw from, by name. cheap: leave out what would have to be
         computed from networks, for a quick look."""
-        return (each_table(self.given, studies, cheap) if isinstance(self.given, str) else
-                self.given(studies))
+        return (each_table(self.source, studies, cheap) if isinstance(self.source, str) else
+                self.source(studies))
 
 
-def no_numbers(studies: Studies) -> Found:
+def no_numbers(studies: Studies) -> Available:
     """For a schematic."""
-    return Found({"": None})
+    return Available({"": None})
 
 
-def each_study(studies: Studies) -> Found:
+def each_study(studies: Studies) -> Available:
     """The results of each study that trains what is left in more than one way."""
-    found = Found()
+    available = Available()
     for name, results in studies.items():
         if len(set(results.regimes) - {UNPRUNED}) > 1:
-            found.inputs[name] = results
+            available.inputs[name] = results
         else:
-            found.missing.append(f"{name}: it has one regime beside the unpruned network, and "
+            available.missing.append(f"{name}: it has one regime beside the unpruned network, and "
                                  "nothing to compare that with.")
-    return found
+    return available
 
 
-def each_table(kind: str, studies: Studies, cheap: bool = False) -> Found:
+def each_table(kind: str, studies: Studies, cheap: bool = False) -> Available:
     """The table of that kind of each study."""
-    found = Found()
+    available = Available()
     for name, results in studies.items():
         if cheap and TABLES[kind].computed and isinstance(results.source, StoredStudy):
-            found.missing.append(f"{name}: computed from its networks when it is drawn.")
+            available.missing.append(f"{name}: computed from its networks when it is drawn.")
             continue
         try:
-            found.inputs[name] = results.table(kind)
+            available.inputs[name] = results.table(kind)
         except RethinkError as reason:  # Missing, or the images are gone, say
-            found.missing.append(f"{name}: {reason}")
-    return found
+            available.missing.append(f"{name}: {reason}")
+    return available
 
 
 def across(group: Callable[[Sequence[Results]], Mapping[str, pd.DataFrame]]) -> Collect:
     """A table for each group of studies that belong together."""
-    return lambda studies: Found(dict(group(list(studies.values()))))
+    return lambda studies: Available(dict(group(list(studies.values()))))
 
 
-def both_kinds_of_target(studies: Studies) -> Found:
+def both_kinds_of_target(studies: Studies) -> Available:
     """For each network: what stays of its layers by predefined and by automatic targets. How it
     was trained, and by which method, may differ: the architectures are what is compared."""
-    made = Found()
+    available = Available()
     for name, group in _groups(studies, TRAINED_SOMEHOW).items():
         marked = {}
         for results, table in group:
@@ -123,13 +123,13 @@ def both_kinds_of_target(studies: Studies) -> Found:
                 kind = "predefined" if method in PREDEFINED else "automatic"
                 marked[results] = table.assign(kind=kind)
         if len({table["kind"].iloc[0] for table in marked.values()}) == 2:
-            made.inputs[name] = together(marked)
-    return made
+            available.inputs[name] = together(marked)
+    return available
 
 
-def stages_of_a_network(studies: Studies) -> Found:
+def stages_of_a_network(studies: Studies) -> Available:
     """For each method, network and data: what stays of the stages, at every target."""
-    return Found({name: together(dict(group)) for name, group in _groups(studies, ()).items()})
+    return Available({name: together(dict(group)) for name, group in _groups(studies, ()).items()})
 
 
 def _groups(studies: Studies, free: Sequence[str]) -> dict[str, list[tuple[Results, pd.DataFrame]]]:

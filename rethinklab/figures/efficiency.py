@@ -11,7 +11,7 @@ import pandas as pd
 
 from rethinklab.errors import ConfigError
 from rethinklab.figures import style
-from rethinklab.figures.given import table_over
+from rethinklab.figures.inputs import table_over
 from rethinklab.figures.layer_widths import short_count
 from rethinklab.figures.lines import spread_remark
 from rethinklab.figures.style import TEXT_WIDTH, OnFigure, PaperFigure, Width

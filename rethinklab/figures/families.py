@@ -11,7 +11,7 @@ import pandas as pd
 from rethinklab.analysis.statistics import compare_family
 from rethinklab.errors import ConfigError
 from rethinklab.figures import style
-from rethinklab.figures.given import expect
+from rethinklab.figures.inputs import expect
 from rethinklab.figures.lines import legend_above
 from rethinklab.figures.style import TEXT_WIDTH, OnAxes, PaperFigure, Width
 from rethinklab.results.groups import joint_label, of_studies

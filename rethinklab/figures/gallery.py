@@ -55,8 +55,8 @@ def make(studies: Studies, names: Sequence[str] = (), out: str | Path = "figures
 def _drawn(studies: Studies, kind: str, out: str | Path, formats: Sequence[str],
            width: float) -> Iterator[Drawn]:
     figure_kind = FIGURES[kind]
-    found = figure_kind.collect(studies)
-    for name, given in found.inputs.items():
+    available = figure_kind.collect(studies)
+    for name, given in available.inputs.items():
         try:
             figure = figure_kind.draw(given, width=width)
         except RethinkError as error:
@@ -65,10 +65,10 @@ def _drawn(studies: Studies, kind: str, out: str | Path, formats: Sequence[str],
         origin = {"figure": kind, "paper": figure_kind.paper,
                   "results": _used(studies, name, given)}
         yield Drawn(kind, name, tuple(export(figure, stem(kind, name), out, formats, origin)))
-    for sentence in found.missing:
+    for sentence in available.missing:
         name, _, reason = sentence.partition(": ")
         yield Drawn(kind, name, reason=reason)
-    if not found.inputs and not found.missing:
+    if not available.inputs and not available.missing:
         yield Drawn(kind, "", reason=f"it needs {figure_kind.needs}.")
 
 
@@ -87,10 +87,10 @@ def overview(studies: Studies, cheap: bool = False
     cheap: compute nothing from networks."""
     rows = []
     for name, kind in FIGURES.items():
-        found = kind.collect(studies, cheap)
-        lacking = list(found.missing)
-        if not found.inputs and not lacking:
+        available = kind.collect(studies, cheap)
+        lacking = list(available.missing)
+        if not available.inputs and not lacking:
             lacking = [f"it needs {kind.needs}."]
         place = f"{kind.meaning} ({kind.paper})" if kind.paper else kind.meaning
-        rows.append((name, place, list(found.inputs), lacking))
+        rows.append((name, place, list(available.inputs), lacking))
     return rows

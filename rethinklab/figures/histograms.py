@@ -13,7 +13,7 @@ from rethinklab.analysis.thin import thin
 from rethinklab.analysis.weights import ALL
 from rethinklab.errors import ConfigError
 from rethinklab.figures import style
-from rethinklab.figures.given import expect, table_of, told
+from rethinklab.figures.inputs import expect, number_text, table_of
 from rethinklab.figures.lines import legend_above, regime_lines
 from rethinklab.figures.style import TEXT_WIDTH, OnFigure, PaperFigure, Width
 from rethinklab.results import Results
@@ -62,7 +62,7 @@ def weights(frame: pd.DataFrame | Results, width: Width = TEXT_WIDTH, *, fig: On
             _fill(axes, panel, look["color"], bottom)
             title = regime_title(network)
             if "live" in panel and not (panel["live"] >= 99.95).all():
-                title += f"\n{told(panel['live'].iloc[0], '.3g')} % live"
+                title += f"\n{number_text(panel['live'].iloc[0], '.3g')} % live"
             axes.set_title(title, fontsize=8, pad=3)
             style.light_grid(axes)
         zero_ticks(grid[0, 0], numbers)
@@ -234,12 +234,12 @@ def near_zero(rows: pd.DataFrame) -> tuple[float, float]:
 
 def weights_caption(numbers: pd.DataFrame) -> str:
     """What the figure shows, in a sentence made from its numbers."""
-    told_of = []
+    parts = []
     for network in regime_lines(numbers["network"]):
         limit, share = near_zero(numbers[numbers["network"] == network])
-        told_of.append(f"{regime_title(network)} {told(share, '.1f')} %")
+        parts.append(f"{regime_title(network)} {number_text(share, '.1f')} %")
     return (f"Share of the live convolution weights that are within {limit:.2g} of zero: "
-            f"{', '.join(told_of)}.")
+            f"{', '.join(parts)}.")
 
 
 def weights_remark(numbers: pd.DataFrame) -> str:

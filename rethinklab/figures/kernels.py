@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from rethinklab.figures import style
-from rethinklab.figures.given import expect, table_of, told
+from rethinklab.figures.inputs import expect, number_text, table_of
 from rethinklab.figures.style import TEXT_WIDTH, OnFigure, PaperFigure, Width
 from rethinklab.results import Results
 
@@ -77,6 +77,6 @@ def caption(numbers: pd.DataFrame) -> str:
     for stage, own in numbers.groupby("stage", sort=False):
         corner = own[own["row"].isin([0, 2]) & own["column"].isin([0, 2])]["keep"].mean()
         centre = own[(own["row"] == 1) & (own["column"] == 1)]["keep"].mean()
-        parts.append(f"{stage:g} pixels {told(own['keep'].mean(), '.1f')} % (centre "
-                     f"{told(centre, '.1f')} %, corners {told(corner, '.1f')} %)")
+        parts.append(f"{stage:g} pixels {number_text(own['keep'].mean(), '.1f')} % (centre "
+                     f"{number_text(centre, '.1f')} %, corners {number_text(corner, '.1f')} %)")
     return f"Kept weights of 3x3 kernels by side of the feature map: {', '.join(parts)}."

@@ -7,7 +7,7 @@ import math
 import pandas as pd
 
 from rethinklab.figures import style
-from rethinklab.figures.given import expect, table_of
+from rethinklab.figures.inputs import expect, table_of
 from rethinklab.figures.lines import legend_above
 from rethinklab.figures.style import TEXT_WIDTH, OnFigure, PaperFigure, Width
 from rethinklab.results import Results

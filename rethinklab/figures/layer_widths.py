@@ -9,7 +9,7 @@ import pandas as pd
 from rethinklab.analysis.architectures import WEIGHTS, width_table
 from rethinklab.errors import ConfigError
 from rethinklab.figures import style
-from rethinklab.figures.given import table_of
+from rethinklab.figures.inputs import table_of
 from rethinklab.figures.style import TEXT_WIDTH, OnFigure, PaperFigure, Width
 from rethinklab.results import Results
 

@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
 from rethinklab.figures import style
-from rethinklab.figures.given import expect, table_of, told
+from rethinklab.figures.inputs import expect, number_text, table_of
 from rethinklab.figures.lines import legend_above, regime_lines
 from rethinklab.figures.style import TEXT_WIDTH, OnFigure, PaperFigure, Width
 from rethinklab.results import Results
@@ -83,6 +83,6 @@ def caption(numbers: pd.DataFrame) -> str:
     for regime in regime_lines(numbers["regime"]):
         own = numbers[numbers["regime"] == regime].sort_values("epoch")
         ends = own.groupby("seed").tail(1)
-        parts.append(f"{regime_title(regime)} {told(ends['accuracy'].mean(), '.2f')} % after "
-                     f"{own.groupby('seed')['epoch'].max().mean():g}")
+        parts.append(f"{regime_title(regime)} {number_text(ends['accuracy'].mean(), '.2f')} % "
+                     f"after {own.groupby('seed')['epoch'].max().mean():g}")
     return f"Test accuracy and training loss by epoch; at the end: {', '.join(parts)} epochs."

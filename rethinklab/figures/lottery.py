@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from rethinklab.figures import style
-from rethinklab.figures.given import expect, table_over, told
+from rethinklab.figures.inputs import expect, number_text, table_over
 from rethinklab.figures.lines import legend_above, mean_line, spread_remark, with_means
 from rethinklab.figures.style import TEXT_WIDTH, OnFigure, PaperFigure, Width
 from rethinklab.results import Results
@@ -78,7 +78,7 @@ def caption(numbers: pd.DataFrame) -> str:
         means = own.drop_duplicates(["regime", "removed"]).pivot(
             index="removed", columns="regime", values="mean")
         if set(SERIES) <= set(means):
-            gap = told((means["ticket"] - means["scratch-e"]).mean(), "+.2f")
+            gap = number_text((means["ticket"] - means["scratch-e"]).mean(), "+.2f")
             rate = "" if pd.isna(lr) else f", lr {lr:g}"
             parts.append(f"{gap} points ({KINDS[str(kind)].lower()}{rate})")
     said = (f"Winning tickets minus random initialisations, mean over the shares removed: "

@@ -10,7 +10,7 @@ import pandas as pd
 from rethinklab.analysis.weights import ALL
 from rethinklab.errors import ConfigError
 from rethinklab.figures import style
-from rethinklab.figures.given import expect, table_of, told
+from rethinklab.figures.inputs import expect, number_text, table_of
 from rethinklab.figures.lines import legend_above, regime_lines
 from rethinklab.figures.style import TEXT_WIDTH, OnFigure, PaperFigure, Width
 from rethinklab.results import Results
@@ -103,8 +103,9 @@ def caption(table: pd.DataFrame) -> str:
     what = "of all convolution weights" if len(whole) else "in the mean layer"
     rows = whole if len(whole) else table
     means = rows.groupby("regime")[list(PANELS)].mean()
-    parts = [f"{regime_title(regime)} {told(means.loc[regime, 'sign_agreement'], '.1f')} % and "
-             f"{told(means.loc[regime, 'distance'], '.2f')}"
+    parts = [f"{regime_title(regime)} "
+             f"{number_text(means.loc[regime, 'sign_agreement'], '.1f')} % and "
+             f"{number_text(means.loc[regime, 'distance'], '.2f')}"
              for regime in regime_lines(table["regime"]) if regime in means.index]
     return (f"Signs kept and relative distance moved in training, {what}: "
             f"{', '.join(parts)}.")

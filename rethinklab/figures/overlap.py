@@ -6,7 +6,7 @@ import pandas as pd
 
 from rethinklab.analysis.weights import ALL
 from rethinklab.figures import style
-from rethinklab.figures.given import expect, table_of, told
+from rethinklab.figures.inputs import expect, number_text, table_of
 from rethinklab.figures.lines import legend_above
 from rethinklab.figures.movement import MOST_MARKS, mark_size, name_layers, single, with_layer_means
 from rethinklab.figures.style import TEXT_WIDTH, OnAxes, PaperFigure, Width
@@ -66,6 +66,6 @@ def caption(table: pd.DataFrame, unit: str) -> str:
     means = (whole if len(whole) else table)[["overlap", "chance"]].mean()
     where = "over all layers" if len(whole) else "in the mean layer"
     pairs = table["pair"].nunique()
-    return (f"Two seeds have {told(means['overlap'], '.1f')} % of {unit} in common "
-            f"{where}, where chance gives {told(means['chance'], '.1f')} % ({pairs} "
+    return (f"Two seeds have {number_text(means['overlap'], '.1f')} % of {unit} in common "
+            f"{where}, where chance gives {number_text(means['chance'], '.1f')} % ({pairs} "
             f"pair{'s' * (pairs != 1)} of seeds).")

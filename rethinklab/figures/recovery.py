@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
 from rethinklab.figures import style
-from rethinklab.figures.given import expect
+from rethinklab.figures.inputs import expect
 from rethinklab.figures.style import TEXT_WIDTH, OnFigure, PaperFigure, Width
 
 FATES = {"still_zero": "still zero", "zeroed_again": "grown, zeroed again",

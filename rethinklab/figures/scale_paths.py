@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from rethinklab.figures import style
-from rethinklab.figures.given import expect
+from rethinklab.figures.inputs import expect
 from rethinklab.figures.style import TEXT_WIDTH, OnFigure, PaperFigure, Width
 
 if TYPE_CHECKING:

@@ -10,7 +10,6 @@ import pandas as pd
 from rethinklab.analysis.thin import thin
 from rethinklab.analysis.weights import ALL
 from rethinklab.figures import style
-from rethinklab.figures.given import expect, table_of, told
 from rethinklab.figures.histograms import (
     COLUMNS,
     MOST_PANELS,
@@ -19,6 +18,7 @@ from rethinklab.figures.histograms import (
     layer_panels,
     zeros_remark,
 )
+from rethinklab.figures.inputs import expect, number_text, table_of
 from rethinklab.figures.style import TEXT_WIDTH, OnFigure, PaperFigure, Width
 from rethinklab.results import Results
 from rethinklab.trainers.regimes import UNPRUNED
@@ -64,10 +64,10 @@ def caption(numbers: pd.DataFrame, count: int) -> str:
     text = f"Scales of batch normalisation in {count} layer{'s' * (count != 1)}"
     if whole.empty:
         return f"{text}, by layer."
-    told_of = [f"{told(middle(own), '.2g')} {name}" for network, name in
+    parts = [f"{number_text(middle(own), '.2g')} {name}" for network, name in
                ((UNPRUNED, "in the unpruned network"), (AFTER, "with sparsity training"))
                if len(own := whole[whole["network"] == network])]
-    return f"{text}: half of them are at most {' and '.join(told_of)} in magnitude."
+    return f"{text}: half of them are at most {' and '.join(parts)} in magnitude."
 
 
 def middle(rows: pd.DataFrame) -> float:

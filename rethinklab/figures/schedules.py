@@ -10,8 +10,8 @@ from matplotlib.ticker import MaxNLocator, NullLocator
 
 from rethinklab.errors import ConfigError
 from rethinklab.figures import style
-from rethinklab.figures.given import expect
 from rethinklab.figures.histograms import name_axes
+from rethinklab.figures.inputs import expect
 from rethinklab.figures.lines import regime_lines
 from rethinklab.figures.style import TEXT_WIDTH, OnFigure, PaperFigure, Width
 from rethinklab.trainers.recipe import Recipe

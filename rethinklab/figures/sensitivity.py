@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from rethinklab.figures import style
-from rethinklab.figures.given import expect, table_of
+from rethinklab.figures.inputs import expect, table_of
 from rethinklab.figures.style import TEXT_WIDTH, OnAxes, PaperFigure, Width
 from rethinklab.results import Results
 

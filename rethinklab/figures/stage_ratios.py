@@ -6,7 +6,7 @@ import pandas as pd
 
 from rethinklab.analysis.architectures import stage_table
 from rethinklab.figures import style
-from rethinklab.figures.given import table_of
+from rethinklab.figures.inputs import table_of
 from rethinklab.figures.layer_widths import NAMES, check_widths
 from rethinklab.figures.lines import spread_remark
 from rethinklab.figures.style import TEXT_WIDTH, OnFigure, PaperFigure, Width

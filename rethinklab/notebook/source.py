@@ -74,7 +74,7 @@ def make(lesson: NotebookNode, kind: str, stem: str = "") -> NotebookNode:
     """
     if kind not in KINDS:
         raise ConfigError(f"kind {kind!r} of notebook must be one of {', '.join(KINDS)}.")
-    cells = [made for cell in lesson.cells for made in _made(cell, lesson, kind)]
+    cells = [made for cell in lesson.cells for made in _cells(cell, lesson, kind)]
     if stem:
         cells[0].source += f"\n\n[Open in Colab]({_colab_link(stem)})"
         place = next(i for i, cell in enumerate(cells) if cell.cell_type == "code")
@@ -111,7 +111,7 @@ def solution(source: str) -> str:
     return "\n".join(line for line in source.splitlines() if line.strip() not in (BEGIN, END))
 
 
-def _made(cell: NotebookNode, lesson: NotebookNode, kind: str) -> Iterator[NotebookNode]:
+def _cells(cell: NotebookNode, lesson: NotebookNode, kind: str) -> Iterator[NotebookNode]:
     about = cell.metadata
     if cell.cell_type == "markdown":
         if "more" in about:

@@ -211,7 +211,7 @@ class ChannelPruner(Pruner):
         return highest(self.score_of(name, layer, calibration), count, name)
 
 
-def need(origin: Origin | None, method: str, why: str) -> Origin:
+def require_origin(origin: Origin | None, method: str, why: str) -> Origin:
     """`origin`, or PlanError saying what for."""
     if origin is None:
         raise PlanError(f"method {method} {why} and has to know how the network was trained; give "

@@ -23,7 +23,7 @@ from rethinklab.models.outputs import logits, readable
 
 
 @dataclass(frozen=True)
-class Seen:
+class LayerPass:
     """Of one layer in the pass: its output, and the gradients of the loss."""
 
     activations: Tensor
@@ -54,7 +54,7 @@ class Calibration:
         return images.to(device), labels.to(device)
 
     @cached_property
-    def seen(self) -> dict[str, Seen]:
+    def passes(self) -> dict[str, LayerPass]:
         """What the pass shows of each convolution and linear layer that it reaches once."""
         model = duplicate(self.model).eval()
         images, labels = self.batch
@@ -82,7 +82,7 @@ class Calibration:
             gradients = torch.autograd.grad(loss, [*found.values(), *weights.values()],
                                             allow_unused=True, materialize_grads=True)
         of_weights = dict(zip(weights, gradients[len(found):], strict=True))
-        return {name: Seen(output.detach(), gradient, of_weights.get(name))
+        return {name: LayerPass(output.detach(), gradient, of_weights.get(name))
                 for (name, output), gradient in zip(found.items(), gradients, strict=False)}
 
 
@@ -111,33 +111,33 @@ class Context:
     @property
     def activations(self) -> Tensor:
         """The layer's output, (n, N, H, W) of a convolution and (n, N) of a linear layer."""
-        return self._seen.activations
+        return self._pass.activations
 
     @property
     def gradients(self) -> Tensor:
         """Gradients of the loss by the layer's output, shaped as `activations`."""
-        return self._seen.gradients
+        return self._pass.gradients
 
     @property
     def weight_gradient(self) -> Tensor:
         """The gradient of the loss by the layer's weight, shaped as the weight."""
-        if self._seen.weight_gradient is None:
+        if self._pass.weight_gradient is None:
             raise PlanError(f"{self.name} computes its weight from others at every pass, so that "
                             "it has no gradient of its own; score it by activations and gradients.")
-        return self._seen.weight_gradient
+        return self._pass.weight_gradient
 
     @property
-    def _seen(self) -> Seen:
+    def _pass(self) -> LayerPass:
         try:
-            seen = self.calibration.seen
+            passes = self.calibration.passes
         except (RuntimeError, TypeError, ValueError) as error:  # of the user's network
             raise PlanError(f"the network gives no gradients on its calibration images "
                             f"({first_line(error)}); use a criterion that reads weights alone."
                             ) from error
-        if self.name not in seen:
+        if self.name not in passes:
             raise PlanError(f"{self.name} is used more than once in the network, or not at all, so "
                             "that it has no activations of its own; leave it out of the target.")
-        return seen[self.name]
+        return passes[self.name]
 
 
 def score_arguments(score: Callable[..., Any], criterion: str, layer: nn.Module,

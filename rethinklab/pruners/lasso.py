@@ -31,18 +31,18 @@ def lasso_knots(gram: Floats, cross: Floats) -> Iterator[tuple[float, Floats]]:
     from scipy.linalg import cho_solve
 
     largest = float(np.abs(cross).max(initial=0.0))
-    pull, beta, moving = largest, np.zeros(len(cross)), Moving(gram)
+    pull, beta, active = largest, np.zeros(len(cross)), ActiveSet(gram)
     yield pull, beta.copy()
     for _ in range(STEPS * len(cross) + 1):
         if pull <= FLOOR * largest:
             return
-        residual = cross - gram[:, moving.places] @ beta[moving.places]
+        residual = cross - gram[:, active.places] @ beta[active.places]
         tied = np.setdiff1d(np.flatnonzero(np.abs(residual) >= pull - ROUNDING * largest),
-                            moving.places)
-        moving.admit(tied, np.sign(residual))
-        places, signs = moving.places, np.sign(residual[moving.places])
+                            active.places)
+        active.admit(tied, np.sign(residual))
+        places, signs = active.places, np.sign(residual[active.places])
         off = residual[places] - pull * signs  # what rounding has left, corrected on the way
-        correction, slope = cho_solve((moving.factor, True), np.stack([off, signs], 1),
+        correction, slope = cho_solve((active.factor, True), np.stack([off, signs], 1),
                                       check_finite=False).T
         falls = gram[:, places] @ slope  # of the residual's products, for each unit of the pull
         step = _next_event(pull, beta, residual, places, slope, falls, tied)
@@ -52,12 +52,12 @@ def lasso_knots(gram: Floats, cross: Floats) -> Iterator[tuple[float, Floats]]:
             pull = 0.0
         left = places[beta[places] * signs <= 0]
         beta[left] = 0.0
-        moving.dismiss(left)
+        active.dismiss(left)
         yield pull, beta.copy()
     raise _beyond_rounding(len(cross))
 
 
-class Moving:
+class ActiveSet:
     """The channels whose coefficients move, with the Cholesky factor of their Gram matrix."""
 
     def __init__(self, gram: Floats) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from rethinklab.data import ImageData
 from rethinklab.errors import PlanError
-from rethinklab.pruners.base import ChannelPruner, Origin, Pruner, expect_ratio, need
+from rethinklab.pruners.base import ChannelPruner, Origin, Pruner, expect_ratio, require_origin
 from rethinklab.pruners.cutting.masks import conv_weights, untouched
 from rethinklab.pruners.l1 import L1Norm
 from rethinklab.pruners.plan import Plan, make_plan
@@ -57,7 +57,7 @@ class Lottery(Pruner):
         plan = self._first(model, data)
         if self.rounds == 1:
             return plan
-        origin = need(origin, self.name, "trains a ticket in every round after the first")
+        origin = require_origin(origin, self.name, "trains a ticket in every round after the first")
         if origin.initial is None:
             raise PlanError("method lottery sets weights back, for which the origin must hold "
                             "initial, the network before training.")

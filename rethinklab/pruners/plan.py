@@ -20,7 +20,7 @@ from rethinklab.pruners import designs
 from rethinklab.pruners.budget import Budget, check_left
 from rethinklab.pruners.cutting.layers import LAYERS, out_width
 from rethinklab.pruners.cutting.masks import apply_masks, silence_channels
-from rethinklab.pruners.cutting.surgery import Kept, remove_channels
+from rethinklab.pruners.cutting.surgery import Channels, remove_channels
 from rethinklab.pruners.designs import Design
 from rethinklab.pruners.shares import stage_shares
 from rethinklab.trainers.callbacks import Callback
@@ -207,13 +207,13 @@ class Plan:
         from safetensors import SafetensorError
         from safetensors.torch import save_file
 
-        beside = _beside(path)
+        file = _tensor_file(path)
         held = {f"{part}/{name}": value.detach().cpu().contiguous() for part in TENSORS
                 for name, value in getattr(self, part).items()}
-        beside.unlink(missing_ok=True)  # of a plan that was here before
+        file.unlink(missing_ok=True)  # of a plan that was here before
         try:
             if held:
-                save_file(held, beside)
+                save_file(held, file)
         except SafetensorError as error:  # also of a full disk
             raise OSError(str(error)) from error
         Path(path).write_text(self.to_json())
@@ -223,8 +223,8 @@ class Plan:
         """The plan that `save` wrote, with its tensors."""
         from safetensors.torch import load_file
 
-        beside = _beside(path)
-        held = load_file(beside) if beside.is_file() else {}
+        file = _tensor_file(path)
+        held = load_file(file) if file.is_file() else {}
         parts = {part: {name.partition("/")[2]: value for name, value in held.items()
                         if name.startswith(f"{part}/")} for part in TENSORS}
         return cls.from_json(Path(path).read_text(), **parts)
@@ -264,7 +264,7 @@ class Plan:
                                 "it was made for.")
 
 
-def _beside(path: str | Path) -> Path:
+def _tensor_file(path: str | Path) -> Path:
     """Where a plan's tensors are kept."""
     return Path(path).with_name(f"{Path(path).name}.safetensors")
 
@@ -281,8 +281,8 @@ def load_some(model: nn.Module, values: Mapping[str, Tensor]) -> None:
 
 
 def make_plan(model: nn.Module, method: str, target: Any, input_shape: tuple[int, int, int],
-              keep: Kept, asked: Mapping[str, float | int], left_alone: Mapping[str, str], *,
-              read: Kept | None = None, branches: tuple[str, ...] = (),
+              keep: Channels, asked: Mapping[str, float | int], left_alone: Mapping[str, str], *,
+              read: Channels | None = None, branches: tuple[str, ...] = (),
               masks: Mapping[str, Tensor] | None = None,
               weights: Mapping[str, Tensor] | None = None, rewind: int = 0,
               budget: Budget | None = None) -> Plan:

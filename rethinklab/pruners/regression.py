@@ -182,8 +182,8 @@ class Regression(ChannelPruner):
         draws = generator(self.seed, self.name, step.name, reader.name, int(step.of_stream))
         for batch in batches(images, work):
             places = sample_places(len(batch), size, self.positions, draws)
-            before = glance(original, reader, batch, places, branch)
-            now = glance(work, reader, batch, places, branch)
+            before = sample(original, reader, batch, places, branch)
+            now = sample(work, reader, batch, places, branch)
             moments.add(now.patches, moments.target(before, now))
         return moments
 
@@ -200,7 +200,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Glance:
+class Samples:
     """What one reader sees of some images, at some places of its output.
 
     patches: (m, C, e * k), the channels in question. outputs: (m, N), bias included. others: (m,
@@ -214,13 +214,13 @@ class Glance:
     shortcut: Tensor
 
 
-def glance(model: nn.Module, reader: Reader, images: Tensor, places: Tensor,
-           branch: Branch | None) -> Glance:
+def sample(model: nn.Module, reader: Reader, images: Tensor, places: Tensor,
+           branch: Branch | None) -> Samples:
     """Look at `reader` in `model` at `places` (m, 3) of its output. branch: the residual branch
     that the reader ends, if it ends one."""
     layer = reader.layer(model)
     shortcuts: list[Tensor] = []
-    found: list[Glance] = []
+    found: list[Samples] = []
 
     def enter(x: Tensor) -> None:
         assert branch is not None
@@ -235,7 +235,7 @@ def glance(model: nn.Module, reader: Reader, images: Tensor, places: Tensor,
             others = outputs - patches.flatten(1) @ reader.weight(layer).flatten(1).T
             others -= 0 if layer.bias is None else exact(layer.bias)
         shortcut = shortcuts[0] if shortcuts else torch.zeros_like(outputs)
-        found.append(Glance(patches, outputs, others, shortcut))
+        found.append(Samples(patches, outputs, others, shortcut))
 
     watch(model, images, reader.name, look, {branch.block: enter} if branch else None)
     return found[0]
@@ -286,7 +286,7 @@ class Moments:
         self.cross = weight.new_zeros(features, len(weight))
         self.values = 0  # outputs added up, samples times N
 
-    def target(self, before: Glance, now: Glance) -> Tensor:
+    def target(self, before: Samples, now: Samples) -> Tensor:
         """What these channels and the bias should add up to: the original's output, less what
         other channels make now, plus what the shortcut now lacks (He et al., section 3.3)."""
         lacking = (before.shortcut - now.shortcut) / self.scale

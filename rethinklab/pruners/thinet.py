@@ -19,7 +19,7 @@ from rethinklab.data.batches import calibration_batch
 from rethinklab.errors import PlanError
 from rethinklab.models.copying import duplicate
 from rethinklab.models.outputs import readable
-from rethinklab.pruners.base import ChannelPruner, Origin, need
+from rethinklab.pruners.base import ChannelPruner, Origin, require_origin
 from rethinklab.pruners.budget import parse_budget
 from rethinklab.pruners.cutting.graph import ChannelGraph
 from rethinklab.pruners.cutting.layers import LAYERS, Shape, out_width
@@ -73,7 +73,7 @@ class ThiNet(ChannelPruner):
         return unreadable(model, input_shape, layers)
 
     def fit(self, model: nn.Module, data: ImageData, origin: Origin | None = None) -> Plan:
-        trainer = (need(origin, self.name, "trains after each layer (tune_epochs)")
+        trainer = (require_origin(origin, self.name, "trains after each layer (tune_epochs)")
                    if self.tune_epochs else None)
         request = self.request(model, data.input_shape)
         readers = readers_of(model, data.input_shape, request.counts)
@@ -241,7 +241,7 @@ def _readers(graph: ChannelGraph, name: str) -> list[Reader]:
     return [Reader(reader, torch.cat(parts, 1)) for reader, parts in columns.items()]
 
 
-class _Seen(Exception):
+class _Stop(Exception):
     """Raised to end a forward pass of which enough has been seen."""
 
 
@@ -255,7 +255,7 @@ def watch(model: nn.Module, images: Tensor, name: str, look: Look,
     """
     def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         look(inputs[0], output)
-        raise _Seen
+        raise _Stop
 
     def hook_before(call: Callable[[Tensor], None]) -> Callable[..., None]:
         return lambda module, inputs: call(inputs[0])
@@ -268,7 +268,7 @@ def watch(model: nn.Module, images: Tensor, name: str, look: Look,
         ledger.calibrate(len(images))
     try:
         model(images)
-    except _Seen:
+    except _Stop:
         pass
     finally:
         for handle in handles:

@@ -98,7 +98,7 @@ def paper_table(name: str, studies: Iterable[Results] = ()) -> PaperTable:
             sources.append("; ".join([results.label, results.name, *results.notes()]))
             rows.append({**_own_head(results, len(sources)), **_measured(results)})
     regimes = {regime for row in presets for regime in (UNPRUNED, *row.regimes)}
-    return _made(rows, regimes, f"{presets[0].table} of Liu et al. (ICLR 2019)", sources)
+    return _assemble(rows, regimes, f"{presets[0].table} of Liu et al. (ICLR 2019)", sources)
 
 
 def study_table(studies: Sequence[Results]) -> PaperTable:
@@ -111,11 +111,11 @@ def study_table(studies: Sequence[Results]) -> PaperTable:
         heads.append(dict(zip(HEAD, (short_name(known["dataset"]), known["model"], known["method"],
                                      str(known["target"]), f"own {number}"), strict=True)))
     rows = [{**head, **_measured(results)} for head, results in zip(heads, studies, strict=True)]
-    return _made(rows, set(), "Test accuracy (%), mean ± standard deviation (number of seeds)",
+    return _assemble(rows, set(), "Test accuracy (%), mean ± standard deviation (number of seeds)",
                  [f"{results.label}; {results.name}" for results in studies])
 
 
-def _made(rows: Sequence[dict[str, str]], regimes: set[str], title: str,
+def _assemble(rows: Sequence[dict[str, str]], regimes: set[str], title: str,
           sources: Sequence[str]) -> PaperTable:
     """The table with a column for each regime, in their order."""
     known = sorted(regimes.union(*rows) - set(HEAD), key=regime_order)

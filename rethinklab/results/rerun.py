@@ -19,8 +19,8 @@ from rethinklab.trainers.regimes import UNPRUNED
 
 
 @dataclass(frozen=True)
-class Again:
-    """A recorded trial and what it gave when it was run anew. recorded, found: test accuracy, a
+class Repetition:
+    """A recorded trial and what it gave when it was run anew. recorded, repeated: test accuracy, a
     fraction. spread: standard deviation of the regime's recorded accuracies over seeds."""
 
     address: str
@@ -28,7 +28,7 @@ class Again:
     regime: str
     seed: int
     recorded: float
-    found: float
+    repeated: float
     spread: float
     device: str
     device_now: str
@@ -36,10 +36,10 @@ class Again:
     @property
     def verdict(self) -> str:
         """How the two compare, in words."""
-        if self.found == self.recorded:
+        if self.repeated == self.recorded:
             return "identical"
-        gap = f"{100 * (self.found - self.recorded):+.2f} points"
-        if abs(self.found - self.recorded) <= 2 * self.spread:
+        gap = f"{100 * (self.repeated - self.recorded):+.2f} points"
+        if abs(self.repeated - self.recorded) <= 2 * self.spread:
             return f"{gap}, within twice the spread of seeds ({100 * self.spread:.2f})"
         return f"{gap}, MORE than twice the spread of seeds ({100 * self.spread:.2f})"
 
@@ -89,7 +89,7 @@ def pick(folder: Path, count: int, seed: int) -> list[str]:
 
 
 def rerun(folder: Path, addresses: Sequence[str], store: Store,
-          device: str = "auto") -> list[Again]:
+          device: str = "auto") -> list[Repetition]:
     """Run recorded trials anew, with all that they rest on, in `store`.
 
     Raises ConfigError for an address that is not recorded, or was under another schema, or whose
@@ -102,7 +102,7 @@ def rerun(folder: Path, addresses: Sequence[str], store: Store,
                               "files trials.csv have a column address.")
         _check_schema(rows.loc[address])
     entries = {entry.name: entry for entry in load_queue(folder / "queue.toml")}
-    return [_again(folder, entries[rows.loc[address, "entry"]], address, store, device)
+    return [_repeat(folder, entries[rows.loc[address, "entry"]], address, store, device)
             for address in addresses]
 
 
@@ -114,7 +114,7 @@ def _check_schema(row: pd.Series) -> None:
                           "anew, or rerun it with the version that its column commit names.")
 
 
-def _again(folder: Path, entry: Entry, address: str, store: Store, device: str) -> Again:
+def _repeat(folder: Path, entry: Entry, address: str, store: Store, device: str) -> Repetition:
     obstacle = entry.obstacle(gpu=True)
     if obstacle:
         raise ConfigError(f"{address} of {entry.name} cannot be run: {obstacle}.")
@@ -128,7 +128,7 @@ def _again(folder: Path, entry: Entry, address: str, store: Store, device: str) 
     trial: Trial = trials[address]
     result = run_one(trial, store, device)
     alike = frame.loc[frame["regime"] == row["regime"], "test_accuracy"]
-    return Again(address, entry.name, str(row["regime"]), int(row["seed"]),
+    return Repetition(address, entry.name, str(row["regime"]), int(row["seed"]),
                  float(row["test_accuracy"]), float(result["test_accuracy"]),
                  float(alike.std()) if len(alike) > 1 else 0.0, str(row["device"]),
                  str(result["device"]))

@@ -13,7 +13,7 @@ from typing import Any
 
 from rethinklab.notebook.checks.common import Unanswered, Wrong
 from rethinklab.notebook.grading.answers import as_python, needed
-from rethinklab.notebook.grading.guard import Kept, Values
+from rethinklab.notebook.grading.guard import Snapshot, Values
 from rethinklab.notebook.grading.lesson import uses
 
 RIGHT, WRONG, UNANSWERED, RAISED = "right", "wrong", "unanswered", "raised"
@@ -71,7 +71,7 @@ def attempt(task: Task, namespace: dict[str, Any], restrict: Callable[[], None])
     """Execute the answer in a copy of the lesson's namespace, and judge it by the lesson's own
     check and values. restrict: called before the first line that the student wrote."""
     taken = {name for name in uses(task.check) if name in namespace} - set(task.asks)
-    values, kept = Values(namespace, taken), Kept()
+    values, snapshot = Values(namespace, taken), Snapshot()
     own = ModuleType("__main__")
     known = {name: value for name, value in namespace.items() if name not in task.asks}
     vars(own).update(known)
@@ -85,7 +85,7 @@ def attempt(task: Task, namespace: dict[str, Any], restrict: Callable[[], None])
     sys.settrace(None)
     sys.setprofile(None)
     signal.setitimer(signal.ITIMER_REAL, 0)
-    kept.restore()
+    snapshot.restore()
     given = {name: vars(own)[name] for name in task.asks if name in vars(own)}
     missing = [name for name in task.asks if name not in given]
     if missing:

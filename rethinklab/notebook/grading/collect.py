@@ -44,12 +44,12 @@ def collect(folder: str | Path, lessons: Collection[str],
     except OSError as error:
         raise ConfigError(f"the folder {folder} cannot be listed ({error.strerror}); name the "
                           "one that holds the submissions.") from error
-    found = [one for path in entries for one in _of(path, lessons)]
+    found = [one for path in entries for one in _submissions(path, lessons)]
     found.sort(key=lambda one: (one.student, one.notebook, str(one.path)))
     return _mark_doubles(found)
 
 
-def _of(path: Path, lessons: Collection[str]) -> Iterator[Submission]:
+def _submissions(path: Path, lessons: Collection[str]) -> Iterator[Submission]:
     if not path.is_dir() or path.is_symlink():
         yield _flat(path, lessons)
         return

@@ -17,7 +17,7 @@ OF_CODE = ("__code__", "__defaults__", "__kwdefaults__")
 NEVER = ("__dict__", "__weakref__", "__builtins__", "__abstractmethods__", "__annotations__")
 
 
-class Kept:
+class Snapshot:
     """Functions, classes and modules as they were when this was made; `restore` puts them back."""
 
     def __init__(self) -> None:

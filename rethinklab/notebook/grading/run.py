@@ -130,7 +130,7 @@ def _events(assignment: Assignment, answers: Answers, project: Project, seconds:
             pass_fds=(theirs,), start_new_session=True)
         os.close(theirs)
         try:
-            for event in _heard(ours):
+            for event in _read_events(ours):
                 begun = event["event"]
                 yield event
         finally:
@@ -143,7 +143,7 @@ def _events(assignment: Assignment, answers: Answers, project: Project, seconds:
         yield {"event": "lesson failed", "text": last[-1] if last else "the process was ended"}
 
 
-def _heard(pipe: int) -> Iterator[dict[str, Any]]:
+def _read_events(pipe: int) -> Iterator[dict[str, Any]]:
     """The events that come through the pipe, until it is closed or silent for too long."""
     text, wait = b"", LESSON_SECONDS
     until = time.monotonic() + wait

@@ -41,16 +41,16 @@ STEPS = {nn.BatchNorm2d: "batch normalisation", nn.ReLU: "ReLU"}  # that follow 
 
 
 @dataclass(frozen=True)
-class Seen:
+class Response:
     """What one image does in a network. image: (H, W, 3) or (H, W), 0 to 1. maps: (C, h, w), of
     the layer chosen. steps: what it went through behind the layer. filters: (C, in, h, w), of the
-    first layer. said: names of the class, and of what unpruned and pruned network take it for."""
+    first layer. classes: names of the true one, and of what unpruned and pruned network say."""
 
     image: np.ndarray
     maps: np.ndarray
     steps: tuple[str, ...]
     filters: np.ndarray
-    said: tuple[str, str, str]
+    classes: tuple[str, str, str]
 
 
 def channel_pictures(model: nn.Module, plan: Plan, data: ImageData) -> Explorer:
@@ -76,60 +76,61 @@ def channel_pictures(model: nn.Module, plan: Plan, data: ImageData) -> Explorer:
         maps, steps = activation_maps(model, layer, images[image : image + 1])
         filters = model.get_parameter(f"{first}.weight").detach().cpu().numpy()
         named = [int(some.test.labels[image]), *(guess[image] for guess in guesses)]
-        seen = Seen(_pixels(some.test.pixels[image]), maps, steps, filters,
+        response = Response(_pixels(some.test.pixels[image]), maps, steps, filters,
                     tuple(data.classes[one] for one in named))  # type: ignore[arg-type]
-        return channels_figure(seen, plan, layer, first, image, label)
+        return channels_figure(response, plan, layer, first, image, label)
 
     return Explorer(view, {"layer": choice("Layer", layers),
                            "image": number("Image", 0, len(some.test) - 1)})
 
 
-def channels_figure(seen: Seen, plan: Plan, layer: str, first: str, image: int,
+def channels_figure(response: Response, plan: Plan, layer: str, first: str, image: int,
                     label: str = "") -> PaperFigure:
     """An image, the filters of the first layer on one scale, about grey, and the maps of a layer
     on another; what is cut has a cross."""
-    kept = _kept(plan, layer, len(seen.maps))
-    numbers = pd.DataFrame({"layer": layer, "channel": range(len(seen.maps)), "kept": kept,
-                            "mean": seen.maps.mean((1, 2)), "largest": seen.maps.max((1, 2))})
-    filters, maps = (_spread(len(pictures)) for pictures in (seen.filters, seen.maps))
+    kept = _kept(plan, layer, len(response.maps))
+    numbers = pd.DataFrame({
+        "layer": layer, "channel": range(len(response.maps)), "kept": kept,
+        "mean": response.maps.mean((1, 2)), "largest": response.maps.max((1, 2))})
+    filters, maps = (_spread(len(pictures)) for pictures in (response.filters, response.maps))
     rows = [math.ceil(len(drawn) / COLUMNS) for drawn in (filters, maps)]
-    low, high = min(0.0, float(seen.maps.min())), float(seen.maps.max())
+    low, high = min(0.0, float(response.maps.min())), float(response.maps.max())
     shades = _shades(low, high)
     with paper_style():
         figure = paper_figure(TEXT_WIDTH, max(1.75, 0.5 + TILE * sum(rows)))
         grid = figure.add_gridspec(2, 2, width_ratios=(1, 4.4),
                                    height_ratios=[count + 0.4 for count in rows])
         beside = figure.add_subplot(grid[:, 0])
-        beside.imshow(seen.image, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+        beside.imshow(response.image, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
         beside.set_title(f"image {image}", loc="left", fontsize=8, pad=3)
-        beside.text(0, 1.08 * len(seen.image), "class {}\nunpruned: {}\npruned: {}".format(
-            *seen.said), fontsize=8, va="top")
+        beside.text(0, 1.08 * len(response.image), "class {}\nunpruned: {}\npruned: {}".format(
+            *response.classes), fontsize=8, va="top")
         beside.set_anchor("NW")
         beside.set_axis_off()
         above, below = (figure.add_subplot(grid[row, 1]) for row in range(2))
-        largest = float(np.abs(seen.filters).max())
-        _mosaic(above, [_coloured(one, largest) for one in seen.filters[filters]],
-                _kept(plan, first, len(seen.filters))[filters])
+        largest = float(np.abs(response.filters).max())
+        _mosaic(above, [_coloured(one, largest) for one in response.filters[filters]],
+                _kept(plan, first, len(response.filters))[filters])
         above.set_title(f"filters of {first}, the first layer", loc="left", fontsize=8, pad=3)
-        _mosaic(below, [shades(one) for one in seen.maps[maps]], kept[maps])
+        _mosaic(below, [shades(one) for one in response.maps[maps]], kept[maps])
         below.set_title(f"activation maps of {layer}: dark {low:.2g}, bright {high:.2g}",
                         loc="left", fontsize=8, pad=3)
-        hidden = len(seen.maps) - len(maps)
-        more = f" {hidden} of {len(seen.maps)} maps are not shown." if hidden else ""
-        return finish(figure, numbers, caption(numbers, seen, layer, image), label,
+        hidden = len(response.maps) - len(maps)
+        more = f" {hidden} of {len(response.maps)} maps are not shown." if hidden else ""
+        return finish(figure, numbers, caption(numbers, response, layer, image), label,
                       "Framed: kept. Crossed out: cut. Grey in a filter: a weight near zero."
                       + more)
 
 
-def caption(numbers: pd.DataFrame, seen: Seen, layer: str, image: int) -> str:
+def caption(numbers: pd.DataFrame, response: Response, layer: str, image: int) -> str:
     """What the figure shows, in a sentence made from its numbers."""
     kept, cut = (numbers.loc[numbers["kept"] == side, "mean"] for side in (True, False))
     parts = [f"the {len(kept)} channels kept of {layer} have a mean activation of "
              f"{kept.mean():.2g}"]
     if len(cut):
         parts.append(f"the {len(cut)} cut of {cut.mean():.2g}")
-    behind = f", after {' and '.join(seen.steps)}" if seen.steps else ""
-    truth, large, small = seen.said
+    behind = f", after {' and '.join(response.steps)}" if response.steps else ""
+    truth, large, small = response.classes
     return (f"Image {image}, class {truth}, which the unpruned network takes for {large} and the "
             f"pruned one for {small}: {', '.join(parts)}{behind}.")
 

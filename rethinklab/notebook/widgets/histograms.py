@@ -7,8 +7,8 @@ import pandas as pd
 
 from rethinklab.analysis.weights import ALL
 from rethinklab.errors import ConfigError
-from rethinklab.figures.given import expect, told
 from rethinklab.figures.histograms import mark_zero, near_zero, parts, scale_shares, zero_ticks
+from rethinklab.figures.inputs import expect, number_text
 from rethinklab.figures.style import (
     TEXT_WIDTH,
     PaperFigure,
@@ -78,7 +78,7 @@ def histogram_figure(table: pd.DataFrame, layer: str, epoch: int) -> PaperFigure
         beyond = now[~np.isfinite(now["lower"] + now["upper"])]["share"].sum(min_count=1)
         return finish(figure, now.drop(columns="network"), caption(now, before, layer),
                       str(table.attrs.get("label", "")),
-                      f"{told(beyond, '.1f')} % of the weights lie beyond the axis."
+                      f"{number_text(beyond, '.1f')} % of the weights lie beyond the axis."
                       + (" Diamond: exactly zero." if (parts(now)[2] or 0) > 0 else ""))
 
 
@@ -87,8 +87,8 @@ def caption(now: pd.DataFrame, before: pd.DataFrame, layer: str) -> str:
     (limit, share), (_, earlier) = near_zero(now), near_zero(before)
     whose = "all convolutions together" if layer == ALL else layer
     epoch, first = (int(rows["epoch"].iloc[0]) for rows in (now, before))
-    then = "" if epoch == first else f", {told(earlier, '.1f')} % {_after(first)}"
-    return (f"Weights of {whose}: within {limit:.2g} of zero are {told(share, '.1f')} % "
+    then = "" if epoch == first else f", {number_text(earlier, '.1f')} % {_after(first)}"
+    return (f"Weights of {whose}: within {limit:.2g} of zero are {number_text(share, '.1f')} % "
             f"{_after(epoch)}{then}.")
 
 

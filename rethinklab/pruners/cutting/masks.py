@@ -13,11 +13,11 @@ from rethinklab.models.copying import duplicate, weight_name
 from rethinklab.models.residual import residual_branches
 from rethinklab.pruners.cutting.graph import ChannelGraph
 from rethinklab.pruners.cutting.layers import LAYERS, Shape, in_width, is_convolution, out_width
-from rethinklab.pruners.cutting.surgery import Kept, check_keep, without
+from rethinklab.pruners.cutting.surgery import Channels, check_keep, without
 
 
-def silence_channels(model: nn.Module, keep: Kept, input_shape: Shape, read: Kept | None = None,
-                     branches: Sequence[str] = ()) -> nn.Module:
+def silence_channels(model: nn.Module, keep: Channels, input_shape: Shape,
+                     read: Channels | None = None, branches: Sequence[str] = ()) -> nn.Module:
     """A copy of `model`, full width, in which the channels that are not kept output zero.
 
     Sets to zero the filters, biases, and normalisation scales and shifts of each such channel,
@@ -35,8 +35,9 @@ def silence_channels(model: nn.Module, keep: Kept, input_shape: Shape, read: Kep
     return model
 
 
-def channel_masks(model: nn.Module, keep: Kept, input_shape: Shape, read: Kept | None = None,
-                  readers: bool = True, empty: bool = False) -> dict[str, Tensor]:
+def channel_masks(model: nn.Module, keep: Channels, input_shape: Shape,
+                  read: Channels | None = None, readers: bool = True,
+                  empty: bool = False) -> dict[str, Tensor]:
     """The cut as masks over parameters: name to a boolean tensor of its shape, False where the
     weight belongs to a channel that goes. readers: also the weights by which later layers read
     such channels, which then count for nothing. empty: a layer may lose all its channels. The

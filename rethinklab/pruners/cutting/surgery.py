@@ -23,11 +23,11 @@ from rethinklab.pruners.cutting.layers import LAYERS, Shape, in_width, out_width
 from rethinklab.seeds import generator, global_stream
 
 AGREEMENT = 1e-3  # of the largest output: far above rounding, far below a wrong channel
-Kept = Mapping[str, Sequence[int]]
+Channels = Mapping[str, Sequence[int]]
 
 
-def remove_channels(model: nn.Module, keep: Kept, input_shape: Shape, read: Kept | None = None,
-                    branches: Sequence[str] = ()) -> nn.Module:
+def remove_channels(model: nn.Module, keep: Channels, input_shape: Shape,
+                    read: Channels | None = None, branches: Sequence[str] = ()) -> nn.Module:
     """A copy of `model` in which each layer of `keep` has only those output channels.
 
     keep: layer name to the indices kept, in ascending order. read: layer name to the channels of
@@ -66,7 +66,7 @@ def select_inputs(model: nn.Module, name: str, channels: Sequence[int]) -> None:
     setattr(model.get_submodule(parent), leaf, selecting)
 
 
-def check_keep(graph: ChannelGraph, keep: Kept) -> None:
+def check_keep(graph: ChannelGraph, keep: Channels) -> None:
     """Raises PlanError unless every layer of `keep` is prunable and keeps a valid set."""
     found = graph.survey(keep)
     for name, kept in keep.items():
@@ -81,7 +81,7 @@ def check_keep(graph: ChannelGraph, keep: Kept) -> None:
         _check_indices(f"the channels kept in {name}", kept, width)
 
 
-def check_read(graph: ChannelGraph, keep: Kept, read: Kept) -> None:
+def check_read(graph: ChannelGraph, keep: Channels, read: Channels) -> None:
     """Raises PlanError unless every layer of `read` reads a valid part of an input that `keep`
     leaves at its width."""
     if not read:
@@ -116,8 +116,8 @@ def without(kept: Iterable[int], width: int) -> list[int]:
     return sorted(set(range(width)) - set(kept))
 
 
-def _cut_branches(model: nn.Module, keep: Kept, read: Kept,
-                  branches: Sequence[str]) -> tuple[Kept, Kept]:
+def _cut_branches(model: nn.Module, keep: Channels, read: Channels,
+                  branches: Sequence[str]) -> tuple[Channels, Channels]:
     """Remove residual branches from `model` in place; what remains of `keep` and `read`."""
     if not branches:
         return keep, read
@@ -136,7 +136,7 @@ def _widths(model: nn.Module) -> dict[str, int]:
             if isinstance(module, LAYERS)}
 
 
-def _expected_widths(graph: ChannelGraph, keep: Kept) -> dict[str, int]:
+def _expected_widths(graph: ChannelGraph, keep: Channels) -> dict[str, int]:
     """Width after the cut of each planned layer and of the depthwise layers that follow it."""
     expected = {}
     for name, kept in keep.items():
@@ -148,7 +148,7 @@ def _expected_widths(graph: ChannelGraph, keep: Kept) -> dict[str, int]:
     return expected
 
 
-def _ignoring_readers(graph: ChannelGraph, keep: Kept, read: Kept) -> nn.Module:
+def _ignoring_readers(graph: ChannelGraph, keep: Channels, read: Channels) -> nn.Module:
     """A copy of the network in which the layers that read the channels give them no weight:
     what the network without them must compute."""
     reference = duplicate(graph.model)
@@ -163,7 +163,7 @@ def _ignoring_readers(graph: ChannelGraph, keep: Kept, read: Kept) -> nn.Module:
     return reference
 
 
-def forget_inputs(model: nn.Module, graph: ChannelGraph, removed: Kept) -> None:
+def forget_inputs(model: nn.Module, graph: ChannelGraph, removed: Channels) -> None:
     """Let the layers of `model`, a copy of the graph's network, give no weight to the output
     channels `removed` of each layer, in place."""
     with torch.no_grad():

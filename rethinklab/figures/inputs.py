@@ -1,4 +1,4 @@
-"""What figures are given, checked at the door, and numbers put into their captions."""
+"""What figures are drawn from, checked at the door, and numbers put into their captions."""
 
 from __future__ import annotations
 
@@ -39,6 +39,6 @@ def expect(frame: pd.DataFrame, columns: Sequence[str], remedy: str) -> None:
         raise ConfigError(f"the table of this figure has no {what}; {remedy}.")
 
 
-def told(value: float, form: str) -> str:
+def number_text(value: float, form: str) -> str:
     """A number of a caption, or that there is none."""
     return "unknown" if math.isnan(value) else format(value, form)
