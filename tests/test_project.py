@@ -26,8 +26,6 @@ LAYERS = [("errors", "values", "seeds", "commit", "own", "bars"), ("data", "mode
           ("analysis",), ("trainers",), ("pruners",), ("experiments",), ("results",), ("figures",),
           ("notebook",), ("cli",)]
 MOST_IN_A_FUNCTION, MOST_IN_A_FILE = 60, 400
-STILL_LONG = {"rethinklab/trainers/loop.py": {"train"},
-              "tests/test_distributed.py": {"test_distributed.py"}}
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
 
@@ -86,7 +84,7 @@ def test_no_function_and_no_file_is_long(path):
             first = min([node.lineno, *(one.lineno for one in node.decorator_list)])
             if node.end_lineno - first >= MOST_IN_A_FUNCTION:
                 long.add(node.name)
-    assert long <= STILL_LONG.get(path.relative_to(ROOT).as_posix(), set())
+    assert not long
 
 
 def test_environment_yml_is_a_door_to_the_one_dependency_list():

@@ -10,7 +10,7 @@ from typing import Any
 from rethinklab.data import MEMORY, ImageData
 from rethinklab.errors import ConfigError, OutOfTime, StagesFailed
 from rethinklab.experiments.engines.choose import check_engine, make_executor
-from rethinklab.experiments.engines.drive import run_stages
+from rethinklab.experiments.engines.drive import Executor, run_stages
 from rethinklab.experiments.engines.local import check_workers
 from rethinklab.experiments.progress import Display, longest_first, remember
 from rethinklab.experiments.store import Store
@@ -77,14 +77,19 @@ def run(study: Study, store: str | Path | Store = "runs", *, workers: int | None
                                  gpus_per_trial=gpus_per_trial, slurm=slurm or {}, stages=missing)
         display = Display(f"{study.method} {study.network}", stages, missing, place, ratio,
                           progress)
-        display.say(executor.remark)
-        try:
-            ran_out = run_stages(missing, place, executor, limit=limit, started=display.started,
-                                 ended=display.ended, tick=display.tick, passed=display.passed)
-        finally:
-            display.close()
-        check_done(display, stages, missing, place, ran_out)
+        _drive(executor, display, stages, missing, place, limit)
     return study, place, list(addresses.values())
+
+
+def _drive(executor: Executor, display: Display, stages: Sequence[Stage],
+           missing: Sequence[Stage], store: Store, limit: Countdown) -> None:
+    display.say(executor.remark)
+    try:
+        ran_out = run_stages(missing, store, executor, limit=limit, started=display.started,
+                             ended=display.ended, tick=display.tick, passed=display.passed)
+    finally:
+        display.close()
+    check_done(display, stages, missing, store, ran_out)
 
 
 def as_run_here(study: Study) -> Study:
