@@ -123,7 +123,7 @@ def test_a_difference_is_held_against_the_spread_of_seeds():
     found = Repetition("a", "study", "finetune", 0, 0.90, 0.91, 0.01, "cpu", "cuda")
     assert "+1.00 points, within" in found.verdict
     assert "MORE than" in replace(found, spread=0.001).verdict
-    assert replace(found, found=0.90).verdict == "identical"
+    assert replace(found, repeated=0.90).verdict == "identical"
 
 
 def test_addresses_that_are_not_recorded_or_whose_images_changed_are_named(folder, tmp_path):
