@@ -49,6 +49,8 @@ OF_RESULTS = {
         "long label": lambda: results(label="word " * 60), "NaN": lambda: results(broken=True),
         "many regimes": lambda: results(regimes=(*REGIMES, "scratch-b-capped", "lr-rewind",
                                                  "weight-rewind", "one-cycle", "linear")),
+        "unpruned for longer": lambda: results(regimes=("unpruned-rewind", "unpruned-longer",
+                                                        *REGIMES)),
     },
     "sensitivity": {
         "usual": scan, "one layer": lambda: scan(1), "110 layers": lambda: scan(110),

@@ -30,7 +30,7 @@ def study(seeds=3, regimes=USUAL, label=LABEL, spread=0.005, broken=False, penal
     rows = []
     for regime in regimes:
         for seed in range(seeds):
-            unpruned = regime == "unpruned"
+            unpruned = regime.startswith("unpruned")
             level = LEVELS.get(regime, 0.94) - (0 if unpruned else penalty)
             rows.append({
                 "regime": regime, "seed": seed, "test_accuracy": level + spread * random.normal(),

@@ -52,6 +52,25 @@ def test_budget_without_a_ledger_is_epochs_times_images_times_macs_times_three()
         assert table.loc[(regime, 1), "macs_spent"] == large + own
 
 
+def test_an_unpruned_network_costs_itself_and_what_it_goes_on_from():
+    regimes = ("unpruned", "unpruned-longer", "unpruned-rewind", "lr-rewind")
+    table = budget_table(study(1, regimes=regimes)).set_index("regime")
+    rest = table["macs_spent"] - table["macs_own"]
+    large = table.loc["unpruned", "macs_own"]
+    assert rest.to_dict() == {"unpruned": 0, "unpruned-longer": 0, "unpruned-rewind": large,
+                              "lr-rewind": large}
+
+
+def test_unpruned_networks_have_lost_nothing():
+    given = [study(method="slimming", target=t, regimes=(
+        "unpruned", "unpruned-longer", "unpruned-rewind", "scratch-e")) for t in ("0.3", "0.5")]
+    (table,) = ratio_tables(given).values()
+    assert set(table.loc[table["ratio"] == 0, "regime"]) == {
+        "unpruned", "unpruned-longer", "unpruned-rewind"}
+    assert len(table) == 3 * 3 + 2 * 3  # each unpruned network once
+    assert not problems(accuracy_ratio(given))
+
+
 def test_budget_takes_the_ledger_where_there_is_one():
     given = study(1)
     given.frame["spent_forward_macs"], given.frame["spent_backward_macs"] = 7.0, 14.0

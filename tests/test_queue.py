@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import typer.testing
 from small_studies import write_pair
@@ -10,6 +12,8 @@ import rethinklab as rl
 from rethinklab.cli import app
 from rethinklab.errors import ConfigError
 from rethinklab.experiments.queue import choose, load_queue
+
+QUEUE = Path(__file__).resolve().parent.parent / "data" / "results" / "queue.toml"
 
 SMALL = """
 [[study]]
@@ -49,6 +53,22 @@ def test_entries_are_studies_with_the_settings_of_the_file(tmp_path):
     assert (row.preset, row.scale, row.large_recipe.epochs) == ("l1-vgg16-cifar10", "paper", 160)
     assert second.obstacle(gpu=True) == ""
     assert "GPU" in second.obstacle(gpu=False)
+
+
+def test_the_ladder_has_pairs_enough_and_the_controls_of_its_claims(monkeypatch):
+    monkeypatch.setenv("CIFAR10_JPEG", "/images")
+    named = {entry.name: entry.study() for entry in load_queue(QUEUE)}
+    ladder = {name: study for name, study in named.items()
+              if not name.endswith(("-quick", "-classroom", "-paper"))}
+    assert len(ladder) > 40
+    for name, study in ladder.items():
+        assert len(study.seed_numbers) >= 6, name
+        assert study.scale in ("classroom", "short"), name
+        if "digits" in name:
+            assert {"unpruned-longer", "unpruned-rewind"} <= set(study.regime_names), name
+            assert (study.images, study.precision) == (None, "bf16"), name
+    for name in ("l1-vgg11-digits", "weight-level-vgg11-digits", "budgets-vgg11-digits"):
+        assert len(ladder[name].seed_numbers) == 10
 
 
 def test_images_can_lie_where_a_variable_says(tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pandas as pd
@@ -63,6 +64,21 @@ def test_new_weights_are_compared_with_every_way_to_train_inherited_ones():
         ("Scratch-E", "Pruned"), ("Scratch-B", "Pruned")]
     short = rl.Results(frame.assign(epochs=1), 0.3, "label")
     assert any("LR restart has 1 epochs" in note for note in short.notes())
+
+
+@pytest.mark.parametrize(("longer", "says"), [
+    (0.904, r"gains \+0.40 points, within the margin of 0.5: it has converged"),
+    (0.895, r"gains -0.50 points, within the margin of 0.5: it has converged"),
+    (0.906, r"gains \+0.60 points, more than the margin of 0.5: it has not converged")])
+def test_training_for_twice_as_long_tells_whether_the_unpruned_network_converged(longer, says):
+    rows = [{"regime": regime, "seed": seed, "test_accuracy": level, "params": 1, "macs": 1,
+             "epochs": 6, "seconds": 1.0} for regime, level in (
+                 ("unpruned", 0.9), ("unpruned-longer", longer)) for seed in range(2)]
+    found = rl.Results(pd.DataFrame(rows), 0.5, "label")
+    (note,) = found.notes()
+    assert re.search(says, note)
+    assert found.cautions() == []
+    assert note in str(found)
 
 
 def test_non_inferiority_is_asked_for(results):

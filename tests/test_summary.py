@@ -128,6 +128,15 @@ def test_explanations_come_with_their_numbers():
     assert second.startswith("Scratch-B has as many epochs as Scratch-E")
 
 
+def test_an_unpruned_network_that_gains_by_training_for_longer_is_named():
+    high = {"scratch-b": 0.87}
+    found = cautions({name: study(0, unpruned=0.86, **high, **{"unpruned-longer": level})
+                      for name, level in (("early", 0.867), ("done", 0.862))})
+    named = [line for line in found if "twice as long" in line]
+    assert [line.rpartition(": ")[2] for line in named] == ["early (+0.7)."]
+    assert not any("finished learning" in line and "done" in line for line in found)
+
+
 def test_a_page_without_marks_is_named():
     with pytest.raises(ConfigError, match="rethinklab summary"):
         with_results("no marks", {"a": study(1)})

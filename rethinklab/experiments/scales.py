@@ -80,7 +80,7 @@ SCALES = {
     "classroom": Scale(Recipe(epochs=40, lr=0.05), 0.25, 6, 0.5,
                        "tens of minutes to hours on a laptop, slim networks", None,
                        {"slimming": {"strength": 0.0025, "minimum": 1},
-                        "sss": {"strength": 0.0025}}),
+                        "sss": {"strength": 0.008}}),
     "short": Scale(Recipe(epochs=32), 1.0, 6, 0.5,
                    "full-width networks and a fifth of the published schedule, minutes on a GPU",
                    None, {"slimming": {"strength": 5e-4}, "sss": {"strength": 2.5e-3}},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pandas as pd
 
 from rethinklab.figures import style
@@ -10,7 +12,7 @@ from rethinklab.figures.style import TEXT_WIDTH, OnAxes, PaperFigure, Width
 from rethinklab.results import Results
 from rethinklab.trainers.regimes import prunes, regime_title
 
-MANY = 6  # regimes; the names of more do not fit beside one another in the text's width
+LETTER, MARGIN = 0.056, 0.6  # inches: of a name below the axis, and beside the axes
 
 
 def regimes(results: Results, width: Width = TEXT_WIDTH, height: float = 2.3, *, ax: OnAxes = None,
@@ -36,10 +38,13 @@ def regimes(results: Results, width: Width = TEXT_WIDTH, height: float = 2.3, *,
             axes.scatter([place] * len(values), values, s=16, zorder=2, linewidths=0.5,
                          edgecolors="white", **look)
             spread = values.std() if len(values) > 1 else None
-            axes.errorbar(place + 0.22, values.mean(), yerr=spread, fmt=look["marker"],
-                          color=look["color"], markerfacecolor="white", capsize=3, zorder=3)
-        slanted = len(order) > MANY * width / TEXT_WIDTH
-        axes.set_xticks(list(order.values()), [regime_title(regime) for regime in order],
+            axes.errorbar(place + 0.22, values.mean(), yerr=spread, marker=look["marker"],
+                          linestyle="", color=look["color"], markerfacecolor="white", capsize=3,
+                          zorder=3)
+        titles = [regime_title(regime) for regime in order]
+        widest = max((len(a + b) / 2 for a, b in itertools.pairwise(titles)), default=0)
+        slanted = (widest + 1) * LETTER > (width - MARGIN) / len(order)
+        axes.set_xticks(list(order.values()), titles,
                         rotation=30 if slanted else 0, ha="right" if slanted else "center")
         axes.set_xlim(-0.4, len(order) - 0.4)
         axes.set_ylabel("Test accuracy (%)")

@@ -127,7 +127,7 @@ def palette() -> list[tuple[float, float, float]]:
     return list(seaborn.color_palette("colorblind"))
 
 
-MARKERS = "os^Dv<>pPX*hd8H"
+MARKERS = (*"os^Dv<>pPX*hd8H", (4, 1, 0))  # the last: a star of four points
 PLAIN = (5, 3, 9)  # places in the palette that stand out from white, for regimes beyond the study's
 
 
