@@ -20,7 +20,7 @@ import nbformat
 import torch
 from nbclient import NotebookClient
 
-from rethinklab.trainers.loop import pick_device
+from rethinklab.devices import pick_device
 
 FOLDER = Path(__file__).resolve().parent.parent / "notebooks"
 START, END = "<!-- run times: made by `python -m benchmarks.notebooks --write` -->", \

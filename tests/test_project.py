@@ -22,7 +22,7 @@ except ImportError:  # Python 3.10
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "rethinklab"
-LAYERS = [("errors", "values", "seeds", "commit", "own", "bars"), ("data", "models"),
+LAYERS = [("errors", "values", "seeds", "commit", "own", "devices", "bars"), ("data", "models"),
           ("analysis",), ("trainers",), ("pruners",), ("experiments",), ("results",), ("figures",),
           ("notebook",), ("cli",)]
 MOST_IN_A_FUNCTION, MOST_IN_A_FILE = 60, 400

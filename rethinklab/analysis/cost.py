@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import ParametrizationList
 
 from rethinklab.analysis.operations import ForwardPass, Run, run_once
+from rethinklab.devices import wait_for
 from rethinklab.errors import ConfigError
 from rethinklab.models.outputs import logits
 from rethinklab.models.pooling import GlobalAvgPool2d
@@ -152,13 +153,12 @@ def evaluating(model: nn.Module) -> Iterator[torch.device]:
 
 def _latency(model: Callable[[Tensor], Any], images: Tensor, seconds: float = 0.2) -> float:
     """Median milliseconds of one forward pass, after two passes to warm up."""
-    wait = torch.cuda.synchronize if images.is_cuda else (lambda: None)
     spent: list[float] = []
     for number in range(1000):
-        wait()
+        wait_for(images.device)
         start = time.perf_counter()
         model(images)
-        wait()
+        wait_for(images.device)
         if number >= 2:
             spent.append(time.perf_counter() - start)
         if sum(spent) > seconds and len(spent) >= 5:

@@ -13,7 +13,7 @@ Workers = Annotated[int | None, Option(
     help="Worker processes; 0 for none. [default: one a core, or as many as help on a GPU]")]
 Seeds = Annotated[str | None, Option(
     help="How many seeds, or which: 5, or 0,3,7. [default: by scale]")]
-Device = Annotated[str, Option(help="auto, cpu, cuda, cuda:1.")]
+Device = Annotated[str, Option(help="auto, cpu, cuda, cuda:1, mps (Apple) or xpu (Intel).")]
 
 # of a study
 Preset = Annotated[str | None, Argument(

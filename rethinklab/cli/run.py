@@ -129,9 +129,9 @@ def queued(path: Path, only: Sequence[str],
            record: Path) -> tuple[list[Study], dict[str, Entry]]:
     """The studies of a queue that can be run here, and its entries by the names of the studies;
     says which are passed over and why. What is recorded already is run again only by name."""
+    from rethinklab.devices import pick_device
     from rethinklab.experiments.queue import choose, load_queue
     from rethinklab.results.rerun import is_recorded
-    from rethinklab.trainers.loop import pick_device
 
     gpu = pick_device().type == "cuda"
     found: dict[str, tuple[Study, Entry]] = {}

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rethinklab.data import MEMORY, ImageData
+from rethinklab.devices import pick_device
 from rethinklab.errors import ConfigError, OutOfTime, StagesFailed
 from rethinklab.experiments.engines.choose import check_engine, make_executor
 from rethinklab.experiments.engines.drive import Executor, run_stages
@@ -21,7 +22,6 @@ from rethinklab.own import lives_here
 from rethinklab.pruners import method_digest, method_name
 from rethinklab.trainers import distributed
 from rethinklab.trainers.events import check_tensorboard
-from rethinklab.trainers.loop import pick_device
 
 
 def run(study: Study, store: str | Path | Store = "runs", *, workers: int | None = None,

@@ -21,6 +21,7 @@ from rethinklab.analysis.cost import Cost, profile
 from rethinklab.analysis.ledger import Ledger, keeping
 from rethinklab.commit import code_commit
 from rethinklab.data import ImageData, load_data
+from rethinklab.devices import pick_device
 from rethinklab.errors import ConfigError, RethinkError, StageHeld, StoreError, first_line
 from rethinklab.experiments.sharing import scratch_stage, shared_result
 from rethinklab.experiments.store import Store
@@ -33,7 +34,7 @@ from rethinklab.trainers import distributed
 from rethinklab.trainers.callbacks import Callback
 from rethinklab.trainers.evaluate import correctness, evaluate
 from rethinklab.trainers.events import EventFile
-from rethinklab.trainers.loop import TrainResult, history_frame, pick_device, train
+from rethinklab.trainers.loop import TrainResult, history_frame, train
 from rethinklab.trainers.recipe import Recipe
 from rethinklab.trainers.regimes import UNPRUNED, find_regime
 

@@ -9,9 +9,9 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from rethinklab.devices import pick_device
 from rethinklab.experiments.store import write_atomically
 from rethinklab.trainers.callbacks import Callback, TrainState
-from rethinklab.trainers.loop import pick_device
 
 PROGRESS_SECONDS = 1.0
 

@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 import rethinklab
+from rethinklab.devices import pick_device
 from rethinklab.errors import ConfigError, unknown_name
 from rethinklab.experiments.queue import Entry, choose, load_queue
 from rethinklab.experiments.settings import study_settings
@@ -21,7 +22,6 @@ from rethinklab.notebook.checks.common import Unanswered, Wrong
 from rethinklab.notebook.display import show_figures
 from rethinklab.results import Results, load_studies, run
 from rethinklab.results.tables import find_table
-from rethinklab.trainers.loop import pick_device
 from rethinklab.values import whole
 
 VARIABLE = "RETHINKLAB_SCALE"

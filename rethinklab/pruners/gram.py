@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from rethinklab.devices import exact
 from rethinklab.errors import PlanError
 from rethinklab.pruners.lasso import is_optimal, lasso_knots
 
@@ -115,11 +116,6 @@ def as_maps(layer: nn.Conv2d | nn.Linear, x: Tensor) -> tuple[Tensor, Window]:
 def vectors_as_maps(x: Tensor) -> Tensor:
     """(B, ..., C) as (B, C, L, 1), L the number of vectors of each image."""
     return x.reshape(x.shape[0], -1, x.shape[-1]).transpose(1, 2)[..., None]
-
-
-def exact(values: Tensor) -> Tensor:
-    """`values` in float64, on the CPU where the device has none."""
-    return (values.cpu() if values.device.type == "mps" else values).double()
 
 
 def contributions(patches: Tensor, weight: Tensor, channels: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from rethinklab.analysis.cost import evaluating
+from rethinklab.devices import exact
 from rethinklab.pruners.thinet import watch
 
 
@@ -22,15 +23,15 @@ def layer_error(model: nn.Module, pruned: nn.Module, layer: str, images: Tensor,
     Source: the objectives of Luo et al. (ICCV 2017), equation 5, and He et al. (ICCV 2017),
     equation 1.
     """
-    exact, found = (_outputs(network, layer, images) for network in (model, pruned))
+    wanted, found = (_outputs(network, layer, images) for network in (model, pruned))
     if channels is not None:
-        exact = exact[:, list(channels)]
-    return float((found - exact).square().sum() / exact.square().sum())
+        wanted = wanted[:, list(channels)]
+    return float((found - wanted).square().sum() / wanted.square().sum())
 
 
 def _outputs(model: nn.Module, layer: str, images: Tensor) -> Tensor:
     seen: list[Tensor] = []
     with evaluating(model) as device:
         watch(model, images.to(device), layer,
-              lambda entering, leaving: seen.append(leaving.double()))
+              lambda entering, leaving: seen.append(exact(leaving)))
     return seen[0]

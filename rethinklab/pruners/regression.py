@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from rethinklab.data import ImageData
+from rethinklab.devices import exact
 from rethinklab.errors import PlanError
 from rethinklab.models.copying import duplicate
 from rethinklab.models.outputs import readable
@@ -22,7 +23,6 @@ from rethinklab.pruners.gram import (
     as_maps,
     block_cross,
     block_gram,
-    exact,
     lasso_selection,
     least_squares_weights,
     patches_at,

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from rethinklab.analysis.ledger import open_ledger
 from rethinklab.data import ImageData
 from rethinklab.data.batches import calibration_batch
+from rethinklab.devices import exact
 from rethinklab.errors import PlanError
 from rethinklab.models.copying import duplicate
 from rethinklab.models.outputs import readable
@@ -27,7 +28,6 @@ from rethinklab.pruners.cutting.surgery import without
 from rethinklab.pruners.gram import (
     as_maps,
     contributions,
-    exact,
     greedy_removal,
     least_squares_scales,
     sample_patches,

@@ -14,6 +14,7 @@ from rethinklab.analysis.connectivity import reestimate as renew_statistics
 from rethinklab.analysis.cost import profile
 from rethinklab.analysis.thin import thin
 from rethinklab.data.batches import calibration_batch
+from rethinklab.devices import pick_device
 from rethinklab.errors import DataError, Missing, PlanError
 from rethinklab.experiments.stages import provenance
 from rethinklab.pruners.cutting.probe import survey
@@ -22,7 +23,6 @@ from rethinklab.pruners.targets import kept_count
 from rethinklab.results.files import labelled
 from rethinklab.results.stored import StoredStudy
 from rethinklab.trainers.evaluate import evaluate
-from rethinklab.trainers.loop import pick_device
 from rethinklab.trainers.regimes import UNPRUNED, prunes, regime_title
 
 HISTORY = ["regime", "seed", "epoch", "train_loss", "test_accuracy", "lr"]

@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils.parametrize import is_parametrized
 
+from rethinklab.devices import exact
 from rethinklab.errors import ConfigError, DivergenceError, OutOfTime
 from rethinklab.models.outputs import logits
 
@@ -181,7 +182,7 @@ def expect_alike(**settings: object) -> None:
 
 def totals(values: Sequence[Tensor]) -> list[float]:
     """Sums over the processes of numbers on one device, in float64; waits for them."""
-    sums = torch.stack([value.detach().double() for value in values])
+    sums = torch.stack([exact(value.detach()) for value in values])
     if world() > 1:
         dist.all_reduce(sums)
     return [float(value) for value in sums.cpu()]

@@ -10,6 +10,7 @@ from torch.nn.functional import cross_entropy
 
 from rethinklab.data import AnyData
 from rethinklab.data.batches import test_batches
+from rethinklab.devices import sum_type
 from rethinklab.models.outputs import Reading
 from rethinklab.trainers import distributed
 
@@ -59,7 +60,7 @@ def score(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> tuple[f
     """
     read = Reading(model)
     right = torch.zeros((), dtype=torch.int64, device=_device(model))
-    loss, count = torch.zeros_like(right, dtype=torch.float64), 0
+    loss, count = torch.zeros_like(right, dtype=sum_type(right.device)), 0
     for images, labels in batches:
         outputs = read(images)
         if not count:

@@ -16,7 +16,8 @@ from rethinklab.analysis.cost import profile
 from rethinklab.analysis.ledger import open_ledger
 from rethinklab.data import AnyData
 from rethinklab.data.batches import Batches, training_batches
-from rethinklab.errors import ConfigError, DivergenceError, OutOfTime, first_line
+from rethinklab.devices import pick_device
+from rethinklab.errors import ConfigError, DivergenceError, OutOfTime
 from rethinklab.models.copying import duplicate
 from rethinklab.seeds import check_seed, global_stream
 from rethinklab.trainers import distributed
@@ -207,19 +208,3 @@ def history_frame(rows: list[dict[str, float]]) -> pd.DataFrame:
     import pandas as pd
 
     return pd.DataFrame(rows)
-
-
-def pick_device(name: str = "auto") -> torch.device:
-    """The device called `name`; "auto" is the first GPU, or else the CPU.
-
-    Raises ConfigError for a device that this machine does not have.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.ones(1, device=device).item()
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise ConfigError(f"device {name!r} cannot be used here ({first_line(error)}). "
-                          "Try auto, cpu or cuda.") from error
-    return device

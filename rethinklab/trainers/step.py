@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from rethinklab.devices import sum_type
 from rethinklab.errors import first_line
 from rethinklab.models.outputs import logits
 from rethinklab.trainers import distributed
@@ -40,7 +41,7 @@ class EagerStep:
         self.state, self.watchers, self.device = state, watchers, device
         self.network = state.model
         self.half = precision == "bf16"
-        self.losses = torch.zeros((), device=device, dtype=torch.float64)
+        self.losses = torch.zeros((), device=device, dtype=sum_type(device))
         self.right = torch.zeros((), device=device, dtype=torch.int64)
 
     def start_epoch(self) -> None:

@@ -57,9 +57,9 @@ def probe(stage: Stage, device: str) -> int:
     import torch
 
     from rethinklab.data.streamed import StreamedData
+    from rethinklab.devices import pick_device
     from rethinklab.experiments.stages import build_stage_model, stage_data
     from rethinklab.trainers.evaluate import evaluate
-    from rethinklab.trainers.loop import pick_device
 
     target, spec = pick_device(device), stage.spec
     images = stage_data(stage)
