@@ -260,3 +260,13 @@ def test_the_model_is_left_as_it_was(tiny_vgg):
     assert tiny_vgg.training
     assert not tiny_vgg.features[1].training
     assert not any(m._forward_hooks for m in tiny_vgg.modules())
+
+
+@pytest.mark.parametrize("groups", [1, 2, 6])
+def test_masked_weights_of_a_grouped_convolution_cost_nothing(groups):
+    model = nn.Sequential(nn.Conv2d(6, 12, 3, padding=1, groups=groups, bias=False))
+    weight = model[0].weight
+    with torch.no_grad():
+        weight[::3] = 0
+    cost = rl.profile(model, (6, 5, 7), count="nonzero", latency=False)
+    assert cost.macs == int(weight.count_nonzero()) * 5 * 7
