@@ -8,6 +8,7 @@
 # IMAGES  a folder with tar archives of image folders, which are unpacked; CIFAR10_JPEG, where the
 #         queue looks for photographs, is set to what was in cifar10-jpeg.tar.* among them
 # PARTS   what to do, of "tests bench studies"; default: all, in this order
+# BENCH   options of the benchmark, such as "--models vgg16 resnet56"
 # OUT     where session.tar.gz is left, with everything that was recorded; default: out
 set -uo pipefail
 cd "$(dirname "$0")/.."

@@ -7,8 +7,9 @@ Everything a notebook needs is an attribute of this module; each is imported on 
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from rethinklab.lazy import attributes
 
 __version__ = "0.1.0"
 
@@ -63,13 +64,7 @@ if TYPE_CHECKING:
     from rethinklab.trainers.recipe import Recipe
     from rethinklab.trainers.regimes import REGIMES
 
-
-def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return importlib.import_module(f"{__name__}.{name}")
-    if name in _WHERE:
-        return getattr(importlib.import_module(f"{__name__}.{_WHERE[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = attributes(__name__, _WHERE, _MODULES)
 
 
 def __dir__() -> list[str]:

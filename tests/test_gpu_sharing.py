@@ -7,11 +7,11 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 import torch
+from processes import wait_until
 
 import rethinklab as rl
 from rethinklab.experiments.engines import local, mps
@@ -37,13 +37,6 @@ def daemons():
         if "nvidia-cuda-mps" in text.split("\0")[0]:
             found.append(int(place.parent.name))
     return found
-
-
-def wait_until(fact, seconds=60):
-    end = time.monotonic() + seconds
-    while not fact():
-        assert time.monotonic() < end, "it did not come about"
-        time.sleep(0.1)
 
 
 @pytest.fixture(autouse=True)

@@ -7,14 +7,15 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+import torch
+from processes import lives, wait_until
 from small_studies import outcome, run, small_study, write_task
 
 import rethinklab as rl
-from rethinklab.experiments.engines import local, mps, mps_guard, task
+from rethinklab.experiments.engines import choose, local, mps, mps_guard, task
 from rethinklab.experiments.engines.drive import Lost
 from rethinklab.experiments.engines.gpu_share import CONTEXT, MOST, Need, training_of, workers_on
 
@@ -53,20 +54,6 @@ def program(tmp_path, monkeypatch):
     monkeypatch.setenv(mps_guard.PIPES, str(tmp_path / "nobody"))
     record.touch()
     return lambda: [int(line) for line in record.read_text().split()]
-
-
-def lives(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
-    except OSError:
-        return False
-
-
-def wait_until(fact, seconds=60):
-    end = time.monotonic() + seconds
-    while not fact():
-        assert time.monotonic() < end, "it did not come about"
-        time.sleep(0.02)
 
 
 def test_a_daemon_of_the_runs_own_serves_and_ends(program):
@@ -221,6 +208,17 @@ def test_a_worker_whose_gpu_fails_hands_its_stage_on(images, tmp_path):
             assert isinstance(ended[0][1], Lost) == broken
     finally:
         crew.close()
+
+
+@pytest.mark.parametrize(("kind", "workers"), [("mps", 1), ("xpu", 1), ("cpu", 16)])
+def test_gpus_of_other_makers_have_one_worker_unless_asked(monkeypatch, tmp_path, kind, workers):
+    monkeypatch.setattr(choose, "pick_device", lambda device: torch.device(kind))
+    monkeypatch.setattr(local, "available_cores", lambda: 16)
+    options = {"threads": 1, "device": kind, "events": None, "gpus_per_trial": None, "slurm": {},
+               "stages": []}
+    crew = choose.make_executor("local", rl.Store(tmp_path / "runs"), workers=None, **options)
+    asked = choose.make_executor("local", rl.Store(tmp_path / "runs"), workers=3, **options)
+    assert (crew.slots, asked.slots) == (workers, 3)
 
 
 GIB = 2**30

@@ -22,9 +22,9 @@ except ImportError:  # Python 3.10
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "rethinklab"
-LAYERS = [("errors", "values", "seeds", "commit", "own", "devices", "bars"), ("data", "models"),
-          ("analysis",), ("trainers",), ("pruners",), ("experiments",), ("results",), ("figures",),
-          ("notebook",), ("cli",)]
+LAYERS = [("errors", "values", "seeds", "commit", "own", "devices", "lazy", "bars"),
+          ("data", "models"), ("analysis",), ("trainers",), ("pruners",), ("experiments",),
+          ("results",), ("figures",), ("notebook",), ("cli",)]
 MOST_IN_A_FUNCTION, MOST_IN_A_FILE = 60, 400
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 

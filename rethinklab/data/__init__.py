@@ -5,8 +5,9 @@ Each name is imported on first use: processes that only decode files need no tor
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from rethinklab.lazy import attributes
 
 _WHERE = {
     "DATASETS": "sources", "MEMORY": "sources", "check_dataset": "sources",
@@ -32,10 +33,4 @@ if TYPE_CHECKING:
     )
     from rethinklab.data.streamed import AnyData, StreamedData
 
-
-def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return importlib.import_module(f"{__name__}.{name}")
-    if name in _WHERE:
-        return getattr(importlib.import_module(f"{__name__}.{_WHERE[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = attributes(__name__, _WHERE, _MODULES)

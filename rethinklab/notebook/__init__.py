@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from rethinklab.lazy import attributes
 from rethinklab.notebook.session import SCALES, Session, start
 
 if TYPE_CHECKING:
@@ -12,8 +12,5 @@ if TYPE_CHECKING:
 
 __all__ = ["SCALES", "Session", "start", "widgets"]
 
-
-def __getattr__(name: str) -> Any:
-    if name == "widgets":  # on first use: the front end's machinery takes a while to import
-        return importlib.import_module(f"{__name__}.widgets")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+# On first use: the front end's machinery takes a while to import.
+__getattr__ = attributes(__name__, {}, ("widgets",))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rethinklab.devices import pick_device
 from rethinklab.errors import ConfigError, unknown_name
 from rethinklab.experiments.engines.drive import Executor
 from rethinklab.experiments.store import Store
@@ -48,5 +49,7 @@ def make_executor(engine: str, store: Store, *, workers: int | None, threads: in
         return local.InProcess(store, threads, device, events)
     if local.count_gpus(device):
         return local.gpu_workers(store, stages, threads, device, events, workers)
+    if workers is None and pick_device(device).type != "cpu":
+        workers = 1  # another maker's GPU, which processes were not seen to share
     return local.LocalWorkers(store, threads, [device] * local.check_workers(workers, threads),
                               events)
