@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from scipy import stats
 
 import rethinklab as rl
 from rethinklab.errors import ConfigError
@@ -16,6 +17,7 @@ from rethinklab.results.summary import (
     limits,
     results_page,
     results_table,
+    together,
     who_agrees,
     with_results,
 )
@@ -99,6 +101,23 @@ def test_controls_and_trials_that_were_counted_already_are_not_counted():
     assert "3 pairs or more" in answer({"a": study(3, method="random")})
     twice = answer({"a": study(3, number=1), "b": study(3, number=1), "c": study(3, number=2)})
     assert "in 2 of 2 studies" in twice
+
+
+def test_methods_that_share_seeds_are_taken_together_and_copies_once():
+    """Each seed counts once, however many methods share its networks."""
+    gaps = {"l1": 3, "thinet": 1, "sss": 2}
+    studies = {method: study(gap, method=method, seeds=4) for method, gap in gaps.items()}
+    copy = study(3, method="regression", seeds=4)
+    control = study(9, method="random", seeds=4)
+    (row,) = [line for line in together({**studies, "copy": copy, "control": control}).splitlines()
+              if "minus Fine-tuned" in line]
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert cells[1:5] == ["l1, thinet, sss", "4", "Scratch-E minus Fine-tuned", "+2.01"]
+    means = [2 + 0.01 * seed for seed in range(4)]  # over the methods
+    low, high = stats.ttest_1samp(means, 0).confidence_interval(0.95)
+    assert cells[5] == f"{low:+.2f} to {high:+.2f}"
+    assert together({"l1": studies["l1"]}) == ""
+    assert "Over 3 methods and 4 seeds together" in answer(studies)
 
 
 def test_studies_are_named_by_what_they_say():

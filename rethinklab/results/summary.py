@@ -6,16 +6,20 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import pandas as pd
+
 from rethinklab.analysis.statistics import PairedComparison
 from rethinklab.errors import ConfigError
 from rethinklab.experiments.paper import LEGEND
 from rethinklab.experiments.paper.published import cells
 from rethinklab.pruners import CONTROLS
+from rethinklab.results.across import across_table
 from rethinklab.results.results import Results
 from rethinklab.results.text import mean_sd
 from rethinklab.trainers.regimes import UNPRUNED, regime_title
 
 MOST_ROWS = 12  # of the table in another page
+FEWEST_METHODS = 3  # from which others of their kind can be told
 FEWEST_PAIRS = 3  # below, a comparison is shown and not counted
 ABOVE_CHANCE = 1.5  # times chance, below which a network has learnt next to nothing
 COMMAND = "rethinklab summary --from data/results"
@@ -82,7 +86,9 @@ def answer(studies: Mapping[str, Results]) -> str:
             f"{sum_of(found)} {'study' if sum_of(found) == 1 else 'studies'}, worse in "
             f"{len(found['disagrees'])}, and in {len(found['open'])} it is not decided."
             for regime, found in tallies.items()]
-        paragraphs.append(" ".join([f"**Against {meaning}.**", conclusion(tallies), *counts]))
+        paragraphs.append(" ".join(filter(None, [
+            f"**Against {meaning}.**", conclusion(tallies), _most_methods(studies, baseline),
+            *counts])))
     if not paragraphs:
         return (f"No study here has {FEWEST_PAIRS} pairs or more of a network trained from scratch "
                 "and a fine-tuned one, so nothing is answered yet.")
@@ -118,6 +124,41 @@ def tally(studies: Mapping[str, Results], baseline: str) -> dict[str, Tally]:
             counted.setdefault(c.a, {kind: [] for kind in dict.fromkeys(AGREE.values())})[
                 AGREE[c.verdict]].append(name)
     return counted
+
+
+def together(studies: Mapping[str, Results]) -> str:
+    """A table of what several methods say together, with one interval for each network and data
+    set, pair of regimes and kind of claim; empty where no two methods share enough seeds."""
+    rows = _across(studies, *BASELINES)
+    if rows.empty:
+        return ""
+    lines = ["| network, data, scale | methods | seeds | A minus B | points | these methods | "
+             "others of their kind |", "|---" * 7 + "|"]
+    for row in rows.itertuples():
+        other = (f"{row.low_other:+.2f} to {row.high_other:+.2f}"
+                 if len(row.methods.split(", ")) >= FEWEST_METHODS else "too few methods")
+        lines.append(f"| {row.group} | {row.methods} | {row.seeds} | {row.a} minus {row.b} | "
+                     f"{row.mean:+.2f} | {row.low:+.2f} to {row.high:+.2f} | {other} |")
+    return "\n".join(lines)
+
+
+def _across(studies: Mapping[str, Results], *baselines: str) -> pd.DataFrame:
+    counted = {name: results for name, results in studies.items()
+               if not guessing(results) and not is_control(results)}
+    return across_table(counted, [(a, b) for b in baselines for a in SCRATCH])
+
+
+def _most_methods(studies: Mapping[str, Results], baseline: str) -> str:
+    """What the network and data set on which most methods were tried say together."""
+    rows = _across(studies, baseline)
+    if rows.empty:
+        return ""
+    counts = rows["methods"].str.count(",") + 1
+    rows = rows[rows["group"] == rows.loc[counts.idxmax(), "group"]]
+    said = " and ".join(f"{row.a} {row.mean:+.2f} ({row.low:+.2f} to {row.high:+.2f})"
+                        for row in rows.itertuples())
+    return (f"Over {counts.max()} methods and {rows['seeds'].iloc[0]} seeds together "
+            f"({rows['group'].iloc[0]}), in points with 95 % intervals: {said}.")
 
 
 def sum_of(found: Tally) -> int:
@@ -236,6 +277,7 @@ def results_page(studies: Mapping[str, Results]) -> str:
         "# Results", "", "## Weights or architecture?", "", answer(studies), "",
         *(f"- {line}" for line in limits(studies)), "",
         f"Made by `{COMMAND}` from the recorded results; nothing here was typed by hand.", "",
+        *_together_section(studies),
         "## Which studies say what", "", *who_agrees(studies), "",
         "## Every study", "",
         "Test accuracies in percent, mean ±sd over n seeds. E, B: Scratch-E and Scratch-B minus "
@@ -243,6 +285,15 @@ def results_page(studies: Mapping[str, Results]) -> str:
         "folder of a study has every trial, with its address and where it was run.", "",
         results_table(linked), "", LEGEND, "", "## What to bear in mind", "",
         *(f"- {line}" for line in cautions(studies)), ""])
+
+
+def _together_section(studies: Mapping[str, Results]) -> list[str]:
+    table = together(studies)
+    return ["## What the methods say together", "",
+            "Studies that share networks seed by seed are no independent witnesses, so each seed "
+            "counts once: the mean over the methods of a seed is one value, and the 95 % interval "
+            "is that of these values. The last column is wider: it is for other methods of this "
+            "kind, as if these had been drawn by chance.", "", table, ""] if table else []
 
 
 def with_results(text: str, studies: Mapping[str, Results]) -> str:
