@@ -15,7 +15,7 @@ __version__ = "0.1.0"
 
 _WHERE = {
     "load_data": "data", "ImageData": "data", "Images": "data",
-    "build_model": "models",
+    "build_model": "models", "load_trained": "models.trained",
     "Recipe": "trainers.recipe", "train": "trainers.loop", "evaluate": "trainers.evaluate",
     "TrainResult": "trainers.loop", "Callback": "trainers.callbacks", "REGIMES": "trainers.regimes",
     "Plan": "pruners", "Origin": "pruners", "make_pruner": "pruners",
@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from rethinklab.experiments.trial import Trial
     from rethinklab.experiments.tuning import tune
     from rethinklab.models import build_model
+    from rethinklab.models.trained import load_trained
     from rethinklab.pruners import Origin, Plan, make_pruner
     from rethinklab.results import Results, load_results, load_studies, run
     from rethinklab.trainers.callbacks import Callback

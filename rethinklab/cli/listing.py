@@ -12,7 +12,8 @@ from rethinklab.errors import unknown_name
 
 
 def list_(what: Annotated[str, typer.Argument(
-              help="models, methods, presets, groups, regimes, datasets, scales or figures.")] = "",
+              help="models, methods, presets, groups, regimes, datasets, scales, trained or "
+                   "figures.")] = "",
           store: options.Store = "runs") -> None:
     """What there is to choose from. Presets come with published and own results."""
     if what == "presets":
@@ -84,6 +85,15 @@ def scales() -> dict[str, str]:
     return {name: scale.meaning for name, scale in SCALES.items()}
 
 
+def trained() -> dict[str, str]:
+    """What each trained network of the kit is."""
+    from rethinklab.models.trained import trained_networks
+
+    return {name: f"{about['spec']['model']}, width {about['spec']['options'].get('width', 1)}, "
+                  f"{100 * about['test_accuracy']:.2f} % of test images, of {about['study']}"
+            for name, about in trained_networks().items()}
+
+
 def figures() -> dict[str, str]:
     """What each figure and each table shows."""
     from rethinklab.figures.catalogue import FIGURES
@@ -95,4 +105,4 @@ def figures() -> dict[str, str]:
 
 
 KINDS = {kind.__name__: kind for kind in (models, methods, groups, regimes, datasets, scales,
-                                          figures)}
+                                          trained, figures)}

@@ -126,7 +126,11 @@ class StoredStudy:
     def pruned_from(self, seed: int) -> nn.Module:
         """The trained network that the plan was made from: the unpruned one, or the one in whose
         training the method acted."""
-        return load_network(self._finished(self._plan_stage(seed).needs[0]), self.store).eval()
+        return load_network(self.pruned_stage(seed), self.store).eval()
+
+    def pruned_stage(self, seed: int) -> Stage:
+        """The training of that network."""
+        return self._finished(self._plan_stage(seed).needs[0])
 
     def plan(self, seed: int) -> Plan:
         """The plan of a seed. Raises Missing where nothing was pruned."""
