@@ -106,3 +106,30 @@ def test_widths_of_many_layers_thin_their_names(small):
 def test_a_scan_without_a_column_is_named():
     with pytest.raises(ConfigError, match="no column ratio"):
         rl.figures.sensitivity(pd.DataFrame({"layer": ["a"], "accuracy": [1.0]}))
+
+
+def test_surgery_counts_the_kernels_that_go_with_the_filters(model, small):
+    """Against the weights of the pruned network itself."""
+    plan = rl.pruners.L1Norm({"features.0": 3, "features.4": 10}).fit(model, small)
+    numbers = rl.figures.surgery(model, plan).numbers.set_index("layer")
+    pruned = plan.apply(model)
+    for name, row in numbers.iterrows():
+        weights = [net.get_submodule(name).weight for net in (model, pruned)]
+        assert [row["kernels_before"], row["kernels_after"]] == [
+            weight.shape[0] * weight.shape[1] for weight in weights]
+    assert numbers["filters_gone"].tolist() == [8 - 3, 16 - 10]
+    assert numbers["channels_gone"].tolist() == [0, 8 - 3]
+
+
+@pytest.mark.parametrize("layers", [("features.0", "features.8"), ("features.4", "features.0"),
+                                    ("features.0",), ("features.0", "classifier"), ("", "none")])
+def test_surgery_of_layers_that_do_not_follow_each_other_is_refused(layers, model, plan):
+    with pytest.raises(ConfigError):
+        rl.figures.surgery(model, plan, layers)
+
+
+def test_surgery_of_layers_too_wide_to_draw_is_refused(small):
+    wide = rl.build_model("vgg11", width=1.5)
+    plan = rl.pruners.L1Norm({"features.0": 0.5}).fit(wide, small)
+    with pytest.raises(ConfigError, match="narrower"):
+        rl.figures.surgery(wide, plan)

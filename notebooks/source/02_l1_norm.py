@@ -81,6 +81,19 @@ figure
 # **What you see.** In most layers the scores fall without a clear step, and in the later ones they hardly differ: the filters just above and just below the cut are nearly alike, so the ranking says little about which of the two to keep.
 
 # %% [markdown]
+# The cut itself, in the first two layers, drawn as in section 1: rows are filters, columns are the channels they read.
+#
+# **Predict.** Half of the filters of both layers go. Which share of the kernels of the *second* layer stays?
+
+# %%
+figure = rl.figures.surgery(large.model, halved)
+print(figure.caption)
+figure
+
+# %% [markdown]
+# **What you see.** The second layer loses twice: its own smallest filters, and the columns that read what the first layer no longer makes. Half of the filters everywhere leaves about a quarter of the weights.
+
+# %% [markdown]
 # ## 3. How much can each layer lose?
 #
 # Silence the smallest filters of *one* layer, leave all others alone, and measure the accuracy without any retraining. Repeat for each layer and ratio. Li et al. choose the ratios of a target by such a *sensitivity scan*.

@@ -32,6 +32,7 @@ from rethinklab.figures.scores import scores
 from rethinklab.figures.sensitivity import sensitivity
 from rethinklab.figures.stage_ratios import stage_ratios
 from rethinklab.figures.style import VENUES, PaperFigure, paper_style
+from rethinklab.figures.surgery import surgery
 from rethinklab.figures.targets import targets
 from rethinklab.figures.widths import widths
 
@@ -40,4 +41,4 @@ __all__ = ["FIGURES", "VENUES", "FigureKind", "PaperFigure", "accuracy_budget", 
            "kernels", "latency", "layer_costs", "layer_errors", "layer_widths", "learning_curves",
            "lottery", "movement", "overlap", "paper_style", "pipeline", "recovery", "regimes",
            "samples", "scale_paths", "scales", "schedules", "scores", "sensitivity", "stage_ratios",
-           "targets", "weight_layers", "weights", "widths"]
+           "surgery", "targets", "weight_layers", "weights", "widths"]
