@@ -7,7 +7,7 @@ from pathlib import Path
 import nbformat
 
 import rethinklab
-from rethinklab.notebook.grading.run import Project
+from rethinklab.notebook.grading.isolation import Project
 from rethinklab.notebook.source import make, read_lesson
 
 LESSON = '''\

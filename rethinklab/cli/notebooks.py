@@ -6,14 +6,11 @@ import importlib.util
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from rethinklab.errors import ConfigError, RethinkError
-
-if TYPE_CHECKING:
-    from rethinklab.notebook.grading.marks import Row
 
 
 def lab(options: Annotated[list[str] | None, typer.Argument(
@@ -59,12 +56,20 @@ def student(
 def grade(
     folder: Annotated[Path, typer.Argument(help="The folder of submissions.")],
     out: Annotated[Path, typer.Option(
-        help="The table of marks; what was wrong goes into a second one, *-details.csv.")
+        help="The table of marks. Beside it come *-details.csv, with what was wrong, *-alike.csv, "
+             "with answers that are nearly the same, and a .json that a second call goes on from.")
     ] = Path("marks.csv"),
     time_limit: Annotated[float, typer.Option(
         help="Seconds for the answers of one submission and their checks.")] = 120,
-    workers: Annotated[int, typer.Option(help="Submissions marked at a time.")] = 1,
-    force: Annotated[bool, typer.Option("--force", help="Replace tables that exist.")] = False,
+    jobs: Annotated[int, typer.Option(help="Submissions marked at a time.")] = 1,
+    trust_submissions: Annotated[bool, typer.Option(
+        "--trust-submissions", help="Do not warn where no container program works.")] = False,
+    pages: Annotated[Path | None, typer.Option(
+        help="Folder for a page of feedback for each student, STUDENT.html.")] = None,
+    gradebook: Annotated[list[str] | None, typer.Option(
+        help="Also write *-moodle.csv or *-canvas.csv, to import there; may be repeated.")] = None,
+    force: Annotated[bool, typer.Option(
+        "--force", help="Begin anew, and replace tables that exist.")] = False,
 ) -> None:
     """Mark submissions of the notebooks, and write one row for each student and notebook.
 
@@ -73,26 +78,37 @@ def grade(
     other file gets a row with a remark.
 
     Only the answers count: they are put into the lesson as the project has it, and what a student
-    changed elsewhere has no effect. Each submission runs in a process of its own, which may write
-    only in a folder of its own. That is no boundary against an expert; where submissions come from
-    strangers, run this in a container.
+    changed elsewhere has no effect. Each submission runs by itself in a container: of bubblewrap,
+    or of podman or docker where they have an image called rethinklab. Rows are written as they
+    come; a second call goes on, and marks what is new or has changed.
 
-    Example: rethinklab grade submissions --out marks.csv --workers 2
+    Example: rethinklab grade submissions --jobs 2 --pages feedback --gradebook moodle
     """
-    from rethinklab.notebook.grading.grade import find_project
-    from rethinklab.notebook.grading.grade import grade as mark
-    from rethinklab.notebook.grading.marks import details_path
+    from rethinklab.notebook.grading.grade import Marking, find_project
+    from rethinklab.notebook.grading.handback import alike, write_pages
+    from rethinklab.notebook.grading.handback import gradebook as as_gradebook
+    from rethinklab.notebook.grading.marks import Book, Row, as_csv, write_whole
 
-    unjudged = []
+    for kind in gradebook or []:
+        as_gradebook([], kind)  # raises for one that there is not
 
-    def report(row: Row, judged: bool) -> None:
-        if not judged:
-            unjudged.append(row)
+    def report(row: Row, left: int, seconds: float) -> None:
         remark = f"  {'; '.join(row.remarks)}" if row.remarks else ""
-        typer.echo(f"{row.student or '?':20} {row.notebook:24} {row.points}/{row.out_of}{remark}")
+        to_come = f"  [{left} to come, about {seconds / 60:.0f} min]" if left else ""
+        typer.echo(f"{row.student or '?':20} {row.notebook:24} {row.points}/{row.out_of}{remark}"
+                   f"{to_come}")
 
-    mark(folder, out, find_project(), time_limit, workers, force, report)
-    typer.echo(f"{out} has the marks, {details_path(out)} what was wrong.")
-    if unjudged:
-        raise RethinkError(f"{len(unjudged)} submissions could not be judged, because the lesson "
-                           "itself failed; see the remarks.")
+    book = Book(out.resolve(), force)
+    marking = Marking(folder, find_project(), book)
+    marking.grade(time_limit, jobs, trust_submissions, report)
+    pairs = alike(marking.answered)
+    write_whole(book.beside("alike.csv"), as_csv(pairs))
+    for kind in gradebook or []:
+        write_whole(book.beside(f"{kind}.csv"), as_gradebook(book.rows, kind))
+    if pages is not None:
+        write_pages(book.rows, pages)
+    typer.echo(f"{out} has the marks of {len(book.rows)} submissions; {len(pairs) - 1} pairs of "
+               "answers are nearly the same.")
+    if unjudged := [row for row in book.rows if not row.judged]:
+        raise RethinkError(f"{len(unjudged)} submissions were not judged to their end; see the "
+                           "remarks. A second call marks them again.")

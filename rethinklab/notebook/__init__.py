@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rethinklab.lazy import attributes
-from rethinklab.notebook.session import SCALES, Session, start
 
 if TYPE_CHECKING:
     from rethinklab.notebook import widgets
+    from rethinklab.notebook.session import SCALES, Session, start
 
 __all__ = ["SCALES", "Session", "start", "widgets"]
 
-# On first use: the front end's machinery takes a while to import.
-__getattr__ = attributes(__name__, {}, ("widgets",))
+# On first use: checks and marking need neither a session nor the front end's machinery.
+__getattr__ = attributes(__name__, dict.fromkeys(("SCALES", "Session", "start"), "session"),
+                         ("widgets",))

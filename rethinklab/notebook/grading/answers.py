@@ -9,7 +9,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rethinklab.notebook.grading.lesson import CODE, Assignment, Exercise, binds, uses
+from rethinklab.notebook.grading.inside import CHECK, CODE
+from rethinklab.notebook.grading.lesson import Assignment, Exercise, binds, uses
 
 MOST_CELLS = 2000
 LOOKS = re.compile(r"^\s*[%!]")  # a line for IPython, not for Python
@@ -17,7 +18,13 @@ PREFIX = "check-"
 PLACED, MISSING = "answer found by its place", "answer cell missing"
 JOINED = "answer in several cells, which were joined"
 UNKNOWN, EDITED = "unknown exercise", "checks were edited, which has no effect"
-REMARKS = (PLACED, MISSING, JOINED, UNKNOWN, EDITED)
+IMPURE = "lines for IPython left out"
+ODD = "to be read, for it uses what an answer seldom needs"
+REMARKS = (PLACED, MISSING, JOINED, UNKNOWN, EDITED, IMPURE, ODD)
+SELDOM = re.compile(
+    r"\b(?:gc|ctypes|sys|os|inspect|traceback|subprocess|socket|signal|threading|multiprocessing|"
+    r"importlib|builtins|pickle|atexit|setattr|globals|exec|eval|checks|lab|demand|answered|Wrong|"
+    r"_[A-Za-z]\w*|__(?!init__|call__|name__|len__|getitem__)\w+__)\b")
 
 
 class NotANotebook(Exception):
@@ -26,11 +33,11 @@ class NotANotebook(Exception):
 
 @dataclass(frozen=True)
 class Answers:
-    """given: source of each answer, by exercise. earlier: for each, the student's other cells that
-    define names which it uses. remarks: what a teacher should know, in a fixed order."""
+    """given: source of each answer, by exercise. before: for each, the student's other cells that
+    it needs, in order. remarks: what a teacher should know, in a fixed order."""
 
     given: dict[str, str]
-    earlier: dict[str, list[str]]
+    before: dict[str, list[str]]
     remarks: tuple[str, ...]
 
 
@@ -58,18 +65,21 @@ def read_answers(content: bytes, assignment: Assignment) -> Answers:
             found = _by_place(cells, exercise, assignment)
             remarks.setdefault(PLACED if found else MISSING, []).append(exercise.name)
         places[exercise.name] = found
-    given = {}
+    given, before = {}, {}
     for name, where in places.items():
         if where:
-            given[name] = "\n".join(cells[i].source for i in where)
-    names = {exercise.name for exercise in assignment.exercises}
+            written = "\n".join(cells[i].source for i in where)
+            given[name] = as_python(written)
+            before[name] = _before(name, where, cells, places, assignment, given[name])
+            if given[name] != written:
+                remarks.setdefault(IMPURE, []).append(name)
+            if odd := sorted({*SELDOM.findall("\n".join([*before[name], written]))}):
+                remarks.setdefault(ODD, []).append(f"{name} ({', '.join(odd)})")
     for cell in cells:
-        if cell.solution and cell.grade_id not in names:
+        if cell.solution and cell.grade_id not in places:
             remarks.setdefault(UNKNOWN, []).append(cell.grade_id)
     remarks[EDITED] = _edited(cells, assignment)
-    earlier = {name: _earlier(name, where, cells, places, assignment)
-               for name, where in places.items() if where}
-    return Answers(given, earlier, tuple(
+    return Answers(given, before, tuple(
         f"{text}: {', '.join(dict.fromkeys(remarks[text]))}" for text in REMARKS
         if remarks.get(text)))
 
@@ -84,15 +94,14 @@ def needed(source: str, cells: Sequence[str], known: Collection[str]) -> list[st
     return [cells[i] for i in sorted(chosen)]
 
 
-def as_python(source: str) -> tuple[str, bool]:
-    """A cell without the lines that only IPython reads, and whether it had none."""
+def as_python(source: str) -> str:
+    """A cell with `pass` in place of the lines that only IPython reads."""
     try:
         ast.parse(source)
-        return source, True
+        return source
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        lines = source.split("\n")
-        kept = [re.sub(r"\S.*", "pass", line) if LOOKS.match(line) else line for line in lines]
-        return ("\n".join(kept), False) if kept != lines else (source, True)
+        return "\n".join(re.sub(r"\S.*", "pass", line) if LOOKS.match(line) else line
+                         for line in source.split("\n"))
 
 
 def _code_cells(content: bytes) -> list[Cell]:
@@ -157,11 +166,13 @@ def _edited(cells: Sequence[Cell], assignment: Assignment) -> list[str]:
     return sorted(set(edited), key=order.index)
 
 
-def _earlier(name: str, where: Sequence[int], cells: Sequence[Cell],
-             places: Mapping[str, Sequence[int]], assignment: Assignment) -> list[str]:
-    """The student's own cells and other answers above an answer; which of them it needs depends
-    on what the lesson defines, and is decided when it runs."""
+def _before(name: str, where: Sequence[int], cells: Sequence[Cell],
+            places: Mapping[str, Sequence[int]], assignment: Assignment, source: str) -> list[str]:
+    """The student's own cells and other answers above an answer, as far as it needs them."""
     lesson = {source.strip() for kind, source in assignment.steps if kind == CODE}
     answers = {i for other, at in places.items() if other != name for i in at}
-    return [cell.source for i, cell in enumerate(cells[:where[0]])
-            if i in answers or (not cell.grade_id and cell.source.strip() not in lesson)]
+    own = [as_python(cell.source) for i, cell in enumerate(cells[:where[0]])
+           if i in answers or (not cell.grade_id and cell.source.strip() not in lesson)]
+    above = assignment.steps[:assignment.steps.index((CHECK, name))]
+    known = {bound for kind, text in above if kind == CODE for bound in binds(text)}
+    return needed(source, own, known)

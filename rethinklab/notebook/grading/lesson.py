@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from rethinklab.notebook.grading.inside import CHECK, CODE
 from rethinklab.notebook.source import read_lesson, solution
 
-CODE, CHECK = "code", "check"
 KNOWN = frozenset(dir(builtins))
 
 
@@ -61,10 +61,12 @@ def read_assignment(path: str | Path) -> Assignment:
     return Assignment(path.stem, tuple(exercises), tuple(steps), len(code))
 
 
-def binds(source: str) -> set[str]:
-    """The names that a cell defines at its top level; none where it is not Python."""
-    return {symbol.get_name() for table in _tables(source) if table.get_type() == "module"
-            for symbol in table.get_symbols() if symbol.is_assigned() or symbol.is_imported()}
+def binds(source: str, inside: bool = False) -> set[str]:
+    """The names that a cell defines at its top level, or with those inside of its functions and
+    classes, parameters included; none where it is not Python."""
+    return {symbol.get_name() for table in _tables(source)
+            if inside or table.get_type() == "module" for symbol in table.get_symbols()
+            if symbol.is_assigned() or symbol.is_imported() or symbol.is_parameter()}
 
 
 def uses(source: str) -> set[str]:
