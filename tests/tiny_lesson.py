@@ -1,5 +1,5 @@
 """A lesson of three exercises, and a small project around it, for the tests of handing out and
-grading."""
+grading. Its copy of the package gives an answer less memory."""
 
 import shutil
 from pathlib import Path
@@ -97,6 +97,8 @@ def tiny_project(root):
     package = Path(root, "rethinklab")
     shutil.copytree(Path(rethinklab.__file__).parent, package)
     (package / "notebook" / "checks" / "tiny.py").write_text(CHECKS)
+    inside = package / "notebook" / "grading" / "inside.py"
+    inside.write_text(inside.read_text().replace("MEMORY = 3 * 2**30", "MEMORY = 2**28"))
     return Project(Path(root), package)
 
 

@@ -126,11 +126,11 @@ def _work_through(work: Mapping[str, Any], namespace: dict[str, Any], orders: Bi
 
 def _judged(task: Task, namespace: dict[str, Any], until: float,
             private: Sequence[int]) -> tuple[str, str]:
-    word = secrets.token_hex(16)
     for name, source in _cells(task):  # so that `inspect.getsource` finds them, in both forks
         linecache.cache[_file(name)] = (len(source), None, source.splitlines(True), _file(name))
     try:
         carried = _apart(lambda: answer(task, namespace), until, private)
+        word = secrets.token_hex(16)  # which the first fork cannot have told the second
         said = _apart(lambda: json.dumps([word, *judge(task, carried, namespace)]).encode(), until,
                       private)
         found, verdict, diagnosis = json.loads(said)
@@ -256,7 +256,7 @@ def _too_much() -> str:
     base = pages.pop(1)
     held = sum(max(0, number - base) for number in pages.values()) * os.sysconf("SC_PAGE_SIZE")
     return (f"{PROCESSES} processes" if len(pages) > PROCESSES else
-            f"{MEMORY // 2**30} GiB of memory" if held > MEMORY else "")
+            f"{MEMORY / 2**30:.2g} GiB of memory" if held > MEMORY else "")
 
 
 def _sweep() -> None:
