@@ -15,12 +15,11 @@ from rethinklab.notebook.grading.lesson import Assignment, Exercise, binds, uses
 MOST_CELLS = 2000
 LOOKS = re.compile(r"^\s*[%!]")  # a line for IPython, not for Python
 PREFIX = "check-"
-PLACED, MISSING = "answer found by its place", "answer cell missing"
+PLACED, MISSING = "answer found above its check", "answer cell missing"
 JOINED = "answer in several cells, which were joined"
-UNKNOWN, EDITED = "unknown exercise", "checks were edited, which has no effect"
 IMPURE = "lines for IPython left out"
 ODD = "to be read, for it uses what an answer seldom needs"
-REMARKS = (PLACED, MISSING, JOINED, UNKNOWN, EDITED, IMPURE, ODD)
+REMARKS = (PLACED, MISSING, JOINED, IMPURE, ODD)
 SELDOM = re.compile(
     r"\b(?:gc|ctypes|sys|os|inspect|traceback|subprocess|socket|signal|threading|multiprocessing|"
     r"importlib|builtins|pickle|atexit|setattr|globals|exec|eval|checks|lab|demand|answered|Wrong|"
@@ -47,13 +46,11 @@ class Cell:
 
     source: str
     grade_id: str
-    solution: bool
 
 
 def read_answers(content: bytes, assignment: Assignment) -> Answers:
     """The answers in a submission. An answer cell is known by its grade_id, else by the check
-    below it, else by its place. Raises NotANotebook.
-    """
+    below it. Raises NotANotebook."""
     cells = _code_cells(content)
     remarks: dict[str, list[str]] = {}
     places: dict[str, list[int]] = {}
@@ -62,7 +59,7 @@ def read_answers(content: bytes, assignment: Assignment) -> Answers:
         if len(found) > 1:
             remarks.setdefault(JOINED, []).append(exercise.name)
         if not found:
-            found = _by_place(cells, exercise, assignment)
+            found = _above_check(cells, exercise, assignment)
             remarks.setdefault(PLACED if found else MISSING, []).append(exercise.name)
         places[exercise.name] = found
     given, before = {}, {}
@@ -75,13 +72,8 @@ def read_answers(content: bytes, assignment: Assignment) -> Answers:
                 remarks.setdefault(IMPURE, []).append(name)
             if odd := sorted({*SELDOM.findall("\n".join([*before[name], written]))}):
                 remarks.setdefault(ODD, []).append(f"{name} ({', '.join(odd)})")
-    for cell in cells:
-        if cell.solution and cell.grade_id not in places:
-            remarks.setdefault(UNKNOWN, []).append(cell.grade_id)
-    remarks[EDITED] = _edited(cells, assignment)
     return Answers(given, before, tuple(
-        f"{text}: {', '.join(dict.fromkeys(remarks[text]))}" for text in REMARKS
-        if remarks.get(text)))
+        f"{text}: {', '.join(remarks[text])}" for text in REMARKS if text in remarks))
 
 
 def needed(source: str, cells: Sequence[str], known: Collection[str]) -> list[str]:
@@ -133,37 +125,17 @@ def _code_cell(cell: Any) -> Cell | None:
     grading = about.get("nbgrader")
     grading = grading if isinstance(grading, Mapping) else {}
     grade_id = grading.get("grade_id", "")
-    return Cell(source, grade_id if isinstance(grade_id, str) else "",
-                grading.get("solution") is True and grading.get("grade") is not True)
+    return Cell(source, grade_id if isinstance(grade_id, str) else "")
 
 
-def _by_place(cells: Sequence[Cell], exercise: Exercise, assignment: Assignment) -> list[int]:
-    """The cell above the exercise's check, or the one where the lesson has the answer."""
+def _above_check(cells: Sequence[Cell], exercise: Exercise, assignment: Assignment) -> list[int]:
+    """The cell above the exercise's check, where it is not one of the lesson's own."""
     own = {source.strip() for kind, source in assignment.steps if kind == CODE}
     own |= {other.check.strip() for other in assignment.exercises}
-
-    def free(i: int) -> bool:
-        return not cells[i].grade_id and cells[i].source.strip() not in own
-
-    for i, cell in enumerate(cells):
-        if i and (cell.grade_id == PREFIX + exercise.name
-                  or cell.source.strip() == exercise.check.strip()):
-            return [i - 1] if free(i - 1) else []
-    if len(cells) == assignment.size and free(exercise.position):
-        return [exercise.position]
+    for i, cell in enumerate(cells[1:]):
+        if cell.grade_id == PREFIX + exercise.name or cell.source.strip() == exercise.check.strip():
+            return [] if cells[i].grade_id or cells[i].source.strip() in own else [i]
     return []
-
-
-def _edited(cells: Sequence[Cell], assignment: Assignment) -> list[str]:
-    """The exercises whose check is not in the submission as the lesson has it."""
-    there = {cell.source.strip() for cell in cells}
-    edited = [exercise.name for exercise in assignment.exercises
-              if exercise.check.strip() not in there]
-    wanted = {PREFIX + exercise.name: exercise for exercise in assignment.exercises}
-    edited += [wanted[cell.grade_id].name for cell in cells if cell.grade_id in wanted
-               and cell.source.strip() != wanted[cell.grade_id].check.strip()]
-    order = [exercise.name for exercise in assignment.exercises]
-    return sorted(set(edited), key=order.index)
 
 
 def _before(name: str, where: Sequence[int], cells: Sequence[Cell],

@@ -17,24 +17,22 @@ KNOWN = frozenset(dir(builtins))
 @dataclass(frozen=True)
 class Exercise:
     """An exercise to mark. asks: the names that an answer has to define. check: the cell that
-    judges them. position: the answer cell's place among the lesson's code cells."""
+    judges them."""
 
     name: str
     points: int
     asks: tuple[str, ...]
     check: str
-    position: int
 
 
 @dataclass(frozen=True)
 class Assignment:
     """A lesson to mark by. steps: (CODE, source) of the lesson's own cells and (CHECK, exercise)
-    where an answer is checked, in order. size: how many code cells there are."""
+    where an answer is checked, in order."""
 
     stem: str
     exercises: tuple[Exercise, ...]
     steps: tuple[tuple[str, str], ...]
-    size: int
 
     @property
     def out_of(self) -> int:
@@ -47,18 +45,18 @@ def read_assignment(path: str | Path) -> Assignment:
     code = [cell for cell in read_lesson(path).cells if cell.cell_type == "code"]
     checks = {cell.metadata["check"]: cell.source for cell in code if "check" in cell.metadata}
     exercises, steps = [], []
-    for position, cell in enumerate(code):
+    for cell in code:
         about = cell.metadata
         if "exercise" in about:
             name = about["exercise"]
             asks = binds(solution(cell.source)) & uses(checks[name])
             exercises.append(Exercise(name, int(about.get("points", 1)), tuple(sorted(asks)),
-                                      checks[name], position))
+                                      checks[name]))
         elif "check" in about:
             steps.append((CHECK, about["check"]))
         elif "colab" not in about.get("tags", ()):
             steps.append((CODE, cell.source))
-    return Assignment(path.stem, tuple(exercises), tuple(steps), len(code))
+    return Assignment(path.stem, tuple(exercises), tuple(steps))
 
 
 def binds(source: str, inside: bool = False) -> set[str]:
