@@ -15,7 +15,7 @@ from tiny_lesson import RIGHT, STEM, handed_in, snapshot, tiny_project, write_no
 from rethinklab import cli
 from rethinklab.errors import ConfigError
 from rethinklab.notebook.grading import grade
-from rethinklab.notebook.grading.answers import needed, read_answers
+from rethinklab.notebook.grading.answers import SELDOM, needed, read_answers
 from rethinklab.notebook.grading.grade import Marking
 from rethinklab.notebook.grading.handout import find_sources
 from rethinklab.notebook.grading.inside import CODE, LESSON, Task, answer, judge, run_cell
@@ -23,7 +23,7 @@ from rethinklab.notebook.grading.isolation import Isolation, find_isolation
 from rethinklab.notebook.grading.lesson import read_assignment
 from rethinklab.notebook.grading.marks import Book
 from rethinklab.notebook.grading.run import Hearing
-from rethinklab.notebook.source import read_lesson, solution, stub
+from rethinklab.notebook.source import make, read_lesson, solution, stub
 
 LESSONS = sorted(find_sources().glob("[0-9][0-9]_*.py"))
 SECONDS = 8
@@ -254,11 +254,25 @@ def test_solutions_get_full_marks_and_stubs_none(path, monkeypatch):
         assert not run_cell(cell, LESSON, vars(lesson))
     known, solved = set(vars(lesson)), []
     for one in assignment.exercises:
+        assert not SELDOM.search(solution(written[one.name])), "the teacher's page says otherwise"
         for made, verdict in ((solution, "right"), (stub, "unanswered")):
             source = made(written[one.name])
             task = Task(one.name, needed(source, solved, known), source, one.asks, one.check)
             assert judge(task, answer(task, vars(lesson)), vars(lesson))[0] == verdict, one.name
         solved.append(solution(written[one.name]))
+
+
+@pytest.mark.slow
+def test_a_real_lesson_has_all_that_it_needs_where_it_is_isolated():
+    project = grade.find_project()
+    isolation = find_isolation(project, [project.root / "notebooks"])
+    if not isolation.name:
+        pytest.skip(isolation.remark)
+    path, = (path for path in LESSONS if path.stem.startswith("13"))
+    assignment, solved = read_assignment(path), make(read_lesson(path), "solutions")
+    answers = read_answers(json.dumps(solved).encode(), assignment)
+    outcome = grade.run(assignment, answers, isolation, 100)
+    assert sum(mark.points for mark in outcome.marks) == assignment.out_of, outcome
 
 
 def test_what_is_not_as_it_must_be_is_told_first(tmp_path, project):
