@@ -11,6 +11,9 @@ from rethinklab.cli import options
 from rethinklab.errors import unknown_name
 
 
+OTHER = "controls of another method, and designs after one"
+
+
 def list_(what: Annotated[str, typer.Argument(
               help="models, methods, presets, groups, regimes, datasets, scales, trained or "
                    "figures.")] = "",
@@ -23,8 +26,12 @@ def list_(what: Annotated[str, typer.Argument(
         raise unknown_name("list", what, [*KINDS, "presets"])
     meanings = KINDS[what]()
     wide = max(map(len, meanings))
-    for name, text in meanings.items():
-        typer.echo(f"{name:{wide}}  {text}")
+    parts = method_groups() if what == "methods" else {"": list(meanings)}
+    for heading, names in parts.items():
+        if heading:
+            typer.echo(f"# {heading}")
+        for name in names:
+            typer.echo(f"{name:{wide}}  {meanings[name]}")
 
 
 def presets(store: Path) -> str:
@@ -49,6 +56,25 @@ def methods() -> dict[str, str]:
     from rethinklab.pruners import METHODS
 
     return {name: first_sentence(pruner) for name, pruner in METHODS.items()}
+
+
+def method_groups() -> dict[str, list[str]]:
+    """The methods by when they look, before, during or after the training of the large network,
+    and by what they cut."""
+    from rethinklab.pruners import CONTROLS, METHODS
+
+    found: dict[str, list[str]] = {f"{when} training, {cuts}": []
+                                   for when in ("before", "during", "after")
+                                   for cuts in ("channels", "weights")}
+    found[OTHER] = ["transferred"]
+    for name, pruner in METHODS.items():
+        if name in CONTROLS:
+            found[OTHER].append(name)
+        elif name != "transferred":
+            when = ("before" if pruner.before_training else
+                    "during" if pruner.trained_with is not None else "after")
+            found[f"{when} training, {pruner.cuts}"].append(name)
+    return {heading: names for heading, names in found.items() if names}
 
 
 def first_sentence(thing: Any) -> str:

@@ -109,6 +109,11 @@ def _claimed(stage: Stage, store: Store, setting: Setting) -> Iterator[bool]:
 
 def _train_large(stage: Stage, store: Store, setting: Setting) -> None:
     data = stage_data(stage)
+    if stage.spec.get("until") == 0:  # what methods look at that prune before training
+        outcome = _as_it_is(build_stage_model(stage.spec), data, setting)
+        cost = profile(outcome.model, data.input_shape, latency=False)
+        _store_training(stage, store, outcome, data, cost, setting, trained_for=UNPRUNED)
+        return
     during = stage.spec.get("during")
     acting = method_callbacks(during, data) if during else []
     outcome = _train(stage, store, _beginning(stage, store), data,
@@ -165,8 +170,7 @@ def _train_regime(stage: Stage, store: Store, setting: Setting) -> None:
 
     def train_into(place: Stage, **more: Any) -> None:
         if budget is None:
-            network = start.to(pick_device(setting.device))
-            outcome = TrainResult(network, history_frame([]), evaluate(network, data)[0])
+            outcome = _as_it_is(start, data, setting)
         else:
             outcome = _train(stage, store, start, data, budget, setting,
                              plan.callbacks() if plan else [], first_epoch)
@@ -186,6 +190,12 @@ def _train_regime(stage: Stage, store: Store, setting: Setting) -> None:
             train_into(training)
     if distributed.is_main():
         store.write(stage, shared_result(stage, training, store.result(training)))
+
+
+def _as_it_is(network: nn.Module, data: ImageData, setting: Setting) -> TrainResult:
+    """Of a network that is not trained."""
+    network = network.to(pick_device(setting.device))
+    return TrainResult(network, history_frame([]), evaluate(network, data)[0])
 
 
 def _start(stage: Stage, store: Store, plan: Plan, data: ImageData, recipe: Recipe,

@@ -27,6 +27,7 @@ from rethinklab.pruners import (
     method_digest,
     method_name,
 )
+from rethinklab.pruners.base import FROM_THE_START
 from rethinklab.seeds import check_seed
 from rethinklab.trainers.loop import PRECISIONS
 from rethinklab.trainers.recipe import LARGEST, Recipe
@@ -103,6 +104,8 @@ class Study:
             raise ConfigError(f"regimes {regimes!r} must be a list of names.")
         regimes = tuple(dict.fromkeys(map(settle_regime, regimes)))
         self._check_pruned_model(regimes)
+        if acting.before_training and not self.pruned_model:
+            check_from_the_start(acting.name, regimes)
         if self.precision not in PRECISIONS:
             raise ConfigError(f"precision {self.precision!r} must be one of "
                               f"{', '.join(PRECISIONS)}.")
@@ -304,7 +307,7 @@ class Study:
                   "target": self.target, "recipe": self.large_recipe,
                   "precision": self.precision, "model_source": source_digest(self.network),
                   "method_source": method_digest(type(self.acting)),
-                  "during": self._during(),
+                  "during": self._during(), "untrained": self.acting.before_training,
                   "pruned_model": self.pruned_model or "", "batch_parts": self.batch_parts or 1}
         return [Trial(regime=regime, seed=seed, lr=self.lrs.get(regime), **shared)
                 for seed in self.seed_numbers for regime in (UNPRUNED, *self.regime_names)]
@@ -351,6 +354,16 @@ class Study:
         if isinstance(values.get("recipe"), Mapping):
             values["recipe"] = Recipe(**values["recipe"])
         return cls(**values)
+
+
+def check_from_the_start(method: str, regimes: Sequence[str]) -> None:
+    """Raises ConfigError for a regime that inherits trained weights of a method that prunes
+    before there are any."""
+    for regime in regimes:
+        if find_regime(regime).start == "inherited":
+            raise ConfigError(f"regime {regime!r} inherits weights of a trained network, and "
+                              f"method {method} prunes before training; choose among "
+                              f"{', '.join(FROM_THE_START)} and other regimes that do not.")
 
 
 def hyperparameters(pruner: Pruner) -> dict[str, Any]:

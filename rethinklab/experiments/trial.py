@@ -57,7 +57,8 @@ class Stage:
         if "during" in self.spec:
             name = f"{self.spec['during']['method']} training"
         if "until" in self.spec:
-            name += f", first {self.spec['until']} epochs"
+            first = self.spec["until"]
+            name += f", first {first} epochs" if first else ", before training"
         return f"{name} seed {self.spec['seed']}"
 
 
@@ -76,7 +77,8 @@ class Trial:
     network itself. lr: in place of the regime's initial learning rate. model_source,
     method_source: hashes of the code of a network and of a method that are not the kit's. during:
     method, and the hyper-parameters of it that act while the network trains that is to be pruned;
-    empty for methods that prune the large network as it is. pruned_model: a network that stands
+    empty for methods that prune the large network as it is. untrained: whether the plan is made of
+    the network before its training. pruned_model: a network that stands
     for the pruned one, as it was published; no method is run then, and the weights are new.
     batch_parts: in how many parts batch normalisation takes a batch.
     A pair of trials with one seed shares the large network and the data order.
@@ -97,6 +99,7 @@ class Trial:
     model_source: str = ""
     method_source: str = ""
     during: dict[str, Any] = field(default_factory=dict)
+    untrained: bool = False
     lr: float | None = None
     pruned_model: str = ""
     batch_parts: int = 1
@@ -129,7 +132,8 @@ class Trial:
         if self.pruned_model:
             return Stage("regime", {"large": plain.spec, "pruned_model": self.pruned_model, **spec},
                          self.source)
-        large = self._acted_on(plain) if self.during else plain
+        large = (self._acted_on(plain) if self.during else
+                 self._large(until=0) if self.untrained else plain)
         plan = Stage("plan", {
             "large": large.spec, "method": self.method, "target": self.target,
             "options": self.method_options, "seed": self.seed,

@@ -11,39 +11,63 @@ from typing import Any
 
 from rethinklab.errors import ConfigError, unknown_name
 from rethinklab.own import code_digest, import_named, name_of
+from rethinklab.pruners.activations import APoZ, MeanActivation
 from rethinklab.pruners.base import ChannelPruner, Origin, Pruner
+from rethinklab.pruners.bn_scale import BatchNormScale
 from rethinklab.pruners.context import Context
 from rethinklab.pruners.controls import (
     Control,
     Guided,
+    Inverted,
     RandomChoice,
     RandomWidths,
     Shuffled,
     Transferred,
     Uniform,
 )
+from rethinklab.pruners.fpgm import FPGM
+from rethinklab.pruners.gradual import Gradual
+from rethinklab.pruners.grasp import GraSP
+from rethinklab.pruners.group_norm import GroupNorm
+from rethinklab.pruners.hrank import HRank
 from rethinklab.pruners.l1 import L1Norm
+from rethinklab.pruners.l2 import L2Norm
+from rethinklab.pruners.lamp import LAMP
+from rethinklab.pruners.layer_magnitude import LayerMagnitude
 from rethinklab.pruners.lottery import Lottery
 from rethinklab.pruners.plan import Plan
+from rethinklab.pruners.random_mask import RandomMask
 from rethinklab.pruners.regression import Regression
+from rethinklab.pruners.saliency import Saliency
 from rethinklab.pruners.shares import mean_shares, stage_shares
 from rethinklab.pruners.slimming import Slimming
+from rethinklab.pruners.snip import SNIP
 from rethinklab.pruners.soft_filter import SoftFilter
 from rethinklab.pruners.sss import SparseSelection
+from rethinklab.pruners.synflow import SynFlow
+from rethinklab.pruners.taylor import Taylor
 from rethinklab.pruners.thinet import ThiNet
 from rethinklab.pruners.weight_level import WeightLevel
+from rethinklab.pruners.weight_pruner import WeightPruner
 
-__all__ = ["CONTROLS", "METHODS", "ChannelPruner", "Context", "Control", "Guided", "L1Norm",
-           "Lottery", "Origin", "Plan", "Pruner", "RandomChoice", "RandomWidths", "Regression",
-           "Shuffled", "Slimming", "SoftFilter", "SparseSelection", "ThiNet", "Transferred",
-           "Uniform", "WeightLevel", "find_method", "make_pruner", "mean_shares", "method_digest",
-           "method_name", "stage_shares"]
+__all__ = ["CONTROLS", "METHODS", "APoZ", "BatchNormScale", "ChannelPruner", "Context", "Control",
+           "FPGM", "GraSP", "Gradual", "GroupNorm", "Guided", "HRank", "Inverted", "L1Norm",
+           "L2Norm", "LAMP", "LayerMagnitude", "Lottery", "MeanActivation", "Origin", "Plan",
+           "Pruner", "RandomChoice", "RandomMask", "RandomWidths", "Regression", "SNIP",
+           "Saliency", "Shuffled", "Slimming", "SoftFilter", "SparseSelection", "SynFlow",
+           "Taylor", "ThiNet", "Transferred", "Uniform", "WeightLevel", "WeightPruner",
+           "find_method", "make_pruner", "mean_shares", "method_digest", "method_name",
+           "stage_shares"]
 
 CONTROLS: dict[str, type[Pruner]] = {
-    control.name: control for control in (RandomChoice, Shuffled, Uniform, RandomWidths, Guided)}
+    control.name: control
+    for control in (RandomChoice, Shuffled, Inverted, Uniform, RandomWidths, Guided)}
 METHODS: dict[str, type[Pruner]] = {
-    method.name: method for method in (L1Norm, ThiNet, Regression, Slimming, SparseSelection,
-                                       SoftFilter, WeightLevel, Lottery, Transferred)} | CONTROLS
+    method.name: method
+    for method in (L1Norm, L2Norm, FPGM, GroupNorm, BatchNormScale, Taylor, MeanActivation, APoZ,
+                   HRank, ThiNet, Regression, Slimming, SparseSelection, SoftFilter, WeightLevel,
+                   LayerMagnitude, LAMP, Saliency, Lottery, Gradual, RandomMask, SNIP, GraSP,
+                   SynFlow, Transferred)} | CONTROLS
 
 
 OWN_METHOD = "or your own as package.module:Name"

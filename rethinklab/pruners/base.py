@@ -30,6 +30,7 @@ from rethinklab.trainers.recipe import Recipe
 from rethinklab.values import settle
 
 RETRAINED = ("finetune", "scratch-e", "scratch-b")
+FROM_THE_START = ("ticket", "scratch-e")
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,8 @@ class Pruner:
     Class attributes: name, as in the registry; example, a network and target for a first try;
     usual, a target that most networks can meet; regimes, the ways to train what is left that the
     method is studied with; trained_with, the hyper-parameters that matter while the large network
-    trains, for methods that act then.
+    trains, for methods that act then; before_training, whether the method looks at the untrained
+    network, so that a study trains no large one for it; cuts, "channels" or "weights".
     """
 
     target: Any
@@ -65,6 +67,8 @@ class Pruner:
     usual: ClassVar[Any] = 0.5
     regimes: ClassVar[tuple[str, ...]] = RETRAINED
     trained_with: ClassVar[tuple[str, ...] | None] = None
+    before_training: ClassVar[bool] = False
+    cuts: ClassVar[str] = "channels"
 
     def __post_init__(self) -> None:
         settle(self, target=check_target(self.target))
@@ -169,6 +173,16 @@ class ChannelPruner(Pruner):
                 for name, count in request.counts.items()}
         return make_plan(model, self.name, self.target, data.input_shape, keep, request.asked,
                          request.left_alone, budget=parse_budget(self.target))
+
+    def scores(self, model: nn.Module, data: ImageData,
+               layers: Sequence[str]) -> dict[str, Tensor]:
+        """The scores of the channels of these layers. Raises PlanError where the method chooses
+        by something else."""
+        if type(self).score is ChannelPruner.score:
+            raise PlanError(f"method {self.name} does not choose by scores.")
+        calibration = Calibration(model, data, self.calibration_images)
+        return {name: self.score_of(name, model.get_submodule(name), calibration)
+                for name in layers}
 
     def request(self, model: nn.Module, input_shape: Shape) -> Request:
         """What the target asks of each layer of `model`.

@@ -1,4 +1,5 @@
-"""What a criterion may look at besides a layer's own weights: images, activations, gradients.
+"""What a criterion may look at besides a layer's own weights: images, activations, gradients, what
+its channels go together with.
 
 All layers share one pass forward and back, which runs when a score first asks for what it gives.
 """
@@ -6,6 +7,7 @@ All layers share one pass forward and back, which runs when a score first asks f
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,31 +17,39 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from rethinklab.analysis.ledger import open_ledger
 from rethinklab.data import ImageData
 from rethinklab.data.batches import calibration_batch
 from rethinklab.errors import PlanError, first_line
 from rethinklab.models.copying import duplicate
 from rethinklab.models.outputs import logits, readable
+from rethinklab.pruners.cutting.graph import ChannelGraph, Member
+from rethinklab.pruners.cutting.layers import LAYERS, out_width
 
 
 @dataclass(frozen=True)
 class LayerPass:
-    """Of one layer in the pass: its output, and the gradients of the loss."""
+    """Of one layer in the pass: its input, its output, and the gradients of the loss."""
 
+    inputs: Tensor
     activations: Tensor
     gradients: Tensor
     weight_gradient: Tensor | None
 
 
 class Calibration:
-    """One pass of a network in evaluation mode over calibration images, forward and back.
+    """One pass of a network over calibration images, forward and back.
 
     model: left as it is; the pass is a copy's. count: training images to take, without
-    augmentation and balanced over the classes; all where there are fewer.
+    augmentation and balanced over the classes; all where there are fewer. batch_statistics:
+    normalise by those of the images, as in training, since an untrained network has no others;
+    all else is in evaluation mode.
     """
 
-    def __init__(self, model: nn.Module, data: ImageData, count: int) -> None:
+    def __init__(self, model: nn.Module, data: ImageData, count: int,
+                 batch_statistics: bool = False) -> None:
         self.model, self.data, self.count = model, data, count
+        self.batch_statistics = batch_statistics
 
     def of(self, layer: str) -> Context:
         """What a criterion gets to see of a layer."""
@@ -54,17 +64,36 @@ class Calibration:
         return images.to(device), labels.to(device)
 
     @cached_property
-    def passes(self) -> dict[str, LayerPass]:
-        """What the pass shows of each convolution and linear layer that it reaches once."""
+    def graph(self) -> ChannelGraph:
+        """Which layers share channels, of a copy of the network."""
+        return ChannelGraph(duplicate(self.model), self.data.input_shape)
+
+    def ready(self) -> tuple[nn.Module, Tensor, Tensor]:
+        """A copy of the network in the mode of the pass, all of whose parameters have gradients,
+        and images and labels as it reads them. An open ledger counts the images."""
         model = duplicate(self.model).eval()
         images, labels = self.batch
         images = readable(model, images)
+        for module in model.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.train(self.batch_statistics)
         for parameter in model.parameters():
             parameter.requires_grad_(True)
+        ledger = open_ledger()
+        if ledger is not None:
+            ledger.calibrate(len(images))
+        return model, images, labels
+
+    @cached_property
+    def passes(self) -> dict[str, LayerPass]:
+        """What the pass shows of each convolution and linear layer that it reaches once."""
+        model, images, labels = self.ready()
+        inputs: dict[str, Tensor] = {}
         outputs: dict[str, list[Tensor]] = {}
 
         def watch(name: str) -> Callable[..., Tensor]:
-            def hook(_module: nn.Module, _inputs: Any, output: Tensor) -> Tensor:
+            def hook(_module: nn.Module, given: Any, output: Tensor) -> Tensor:
+                inputs[name] = given[0].detach()
                 outputs.setdefault(name, []).append(output)
                 return output.clone()  # what follows may work in place
             return hook
@@ -82,7 +111,7 @@ class Calibration:
             gradients = torch.autograd.grad(loss, [*found.values(), *weights.values()],
                                             allow_unused=True, materialize_grads=True)
         of_weights = dict(zip(weights, gradients[len(found):], strict=True))
-        return {name: LayerPass(output.detach(), gradient, of_weights.get(name))
+        return {name: LayerPass(inputs[name], output.detach(), gradient, of_weights.get(name))
                 for (name, output), gradient in zip(found.items(), gradients, strict=False)}
 
 
@@ -127,17 +156,48 @@ class Context:
         return self._pass.weight_gradient
 
     @property
+    def group(self) -> list[Member]:
+        """What goes with the layer's output channels, the layer itself first: its normalisation,
+        and the layers that read it (see `ChannelGraph.group`)."""
+        return self.calibration.graph.group(self.name)
+
+    @property
+    def feature_maps(self) -> Tensor:
+        """What the next layer reads of each channel, (n, N, H, W): after normalisation,
+        activation and pooling. Of a layer that reads flattened maps H and W are 1 or, where that
+        is possible, equal. Raises PlanError where no layer reads it."""
+        graph = self.calibration.graph
+        for member in self.group:
+            reader = graph.names.get(member.node.module, "")
+            if member.is_output or not isinstance(member.node.module, LAYERS):
+                continue
+            inputs = self._pass_of(reader).inputs
+            width = out_width(self.calibration.model.get_submodule(self.name))
+            places = [channel for _, channel in sorted(zip(member.roots, member.channels,
+                                                           strict=True))]
+            maps = inputs[:, places].reshape(len(inputs), width, -1)
+            side = math.isqrt(maps.shape[2])
+            high = (inputs.shape[2] if inputs.ndim == 4 and len(places) == width else
+                    side if side ** 2 == maps.shape[2] else 1)
+            return maps.unflatten(2, (high, -1))
+        raise PlanError(f"no layer reads the channels of {self.name}, so that it has no feature "
+                        "maps; leave it out of the target.")
+
+    @property
     def _pass(self) -> LayerPass:
+        return self._pass_of(self.name)
+
+    def _pass_of(self, name: str) -> LayerPass:
         try:
             passes = self.calibration.passes
         except (RuntimeError, TypeError, ValueError) as error:  # of the user's network
             raise PlanError(f"the network gives no gradients on its calibration images "
                             f"({first_line(error)}); use a criterion that reads weights alone."
                             ) from error
-        if self.name not in passes:
-            raise PlanError(f"{self.name} is used more than once in the network, or not at all, so "
+        if name not in passes:
+            raise PlanError(f"{name} is used more than once in the network, or not at all, so "
                             "that it has no activations of its own; leave it out of the target.")
-        return passes[self.name]
+        return passes[name]
 
 
 def score_arguments(score: Callable[..., Any], criterion: str, layer: nn.Module,

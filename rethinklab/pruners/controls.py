@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from rethinklab.data import ImageData
 from rethinklab.errors import ConfigError, PlanError
-from rethinklab.pruners.base import Origin, Pruner
+from rethinklab.pruners.base import ChannelPruner, Origin, Pruner
 from rethinklab.pruners.budget import CostModel, last_above
 from rethinklab.pruners.cutting.layers import in_width
 from rethinklab.pruners.cutting.masks import of_whole_filters
@@ -22,7 +22,9 @@ from rethinklab.pruners.designs import (
     largest_filters,
 )
 from rethinklab.pruners.plan import Plan, make_plan, transferred_plan
+from rethinklab.pruners.scores import highest
 from rethinklab.pruners.shares import check_shares
+from rethinklab.pruners.weight_pruner import WeightPruner
 from rethinklab.seeds import check_seed, generator
 from rethinklab.trainers.callbacks import Callback
 from rethinklab.values import plain, settle
@@ -84,7 +86,9 @@ class Control(Pruner):
 class RandomChoice(Control):
     """Random channels, or weights, in the numbers that a method leaves to each layer.
 
-    What the method's scores are worth shows against it.
+    What the method's scores are worth shows against it. For a method that looks before training
+    it is the shuffling within layers of Frankle et al. (ICLR 2021, arXiv 2009.08576) and Su et al.
+    (NeurIPS 2020, arXiv 2009.11094).
     """
 
     name: ClassVar[str] = "random"
@@ -129,6 +133,36 @@ class Shuffled(Control):
                                  "shuffled", name).view(mask.shape)
                  for name, mask in plan.masks.items()}
         return self._replan(model, plan, keep, read, masks)
+
+
+@dataclass(frozen=True)
+class Inverted(Control):
+    """The channels, or weights, that a method scores lowest, in the numbers that it leaves to each
+    layer.
+
+    Scores that matter make it worse than random ones. Of a method that scores again in rounds it
+    takes the first scores. Source: the ablation of that name of Frankle et al. (ICLR 2021, arXiv
+    2009.08576), here within layers.
+    """
+
+    name: ClassVar[str] = "inverted"
+
+    def _vary(self, model: nn.Module, data: ImageData, plan: Plan) -> Plan:
+        base = self.base
+        if isinstance(base, ChannelPruner) and not plan.read:
+            scores = base.scores(model, data, list(plan.keep))
+            keep = {name: highest(-scores[name], len(kept), name)
+                    for name, kept in plan.keep.items()}
+            return self._replan(model, plan, keep, {})
+        if not isinstance(base, WeightPruner):
+            raise PlanError(f"{self.name} needs a method that gives every channel or weight a "
+                            f"score, and {self.of} does not; use the control random.")
+        masks = {}
+        for name, score in base.scores(model, data).items():
+            lowest = highest(-score.flatten(), int(plan.masks[name].sum()), name)
+            masks[name] = torch.zeros(score.shape, dtype=torch.bool)
+            masks[name].view(-1)[list(lowest)] = True
+        return self._replan(model, plan, {}, {}, masks)
 
 
 @dataclass(frozen=True)

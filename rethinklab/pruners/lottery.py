@@ -42,6 +42,7 @@ class Lottery(Pruner):
     structured: bool = False
     rewind: int = 0
     name: ClassVar[str] = "lottery"
+    cuts: ClassVar[str] = "weights"
     example: ClassVar[tuple[str, Any]] = ("vgg11", 0.8)
     regimes: ClassVar[tuple[str, ...]] = ("ticket", "scratch-e")
 

@@ -10,12 +10,14 @@ from typing import Any
 
 import pandas as pd
 
+from rethinklab.pruners import METHODS
 from rethinklab.results.files import labelled
 from rethinklab.results.label import make_label, short_name
 from rethinklab.results.results import Results
 from rethinklab.trainers.regimes import UNPRUNED
 
-MASKING = ("weight-level", "lottery")  # methods whose target is a share of single weights
+MASKING = tuple(name for name, method in METHODS.items()
+                if method.cuts == "weights")  # whose target is a share of single weights
 NAMES = ("method", "model", "data", "scale")  # that make the name of a group
 MEASURED = ("data", "train_images", "test_images")  # that the trials say, not the settings
 LARGE = ("params", "macs", "epochs")  # of the same network, trained for as long
