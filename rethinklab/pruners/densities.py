@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from rethinklab.data import ImageData
 from rethinklab.errors import ConfigError
 from rethinklab.pruners.base import expect_ratio
-from rethinklab.pruners.weight_pruner import WeightPruner, left_of
+from rethinklab.pruners.weight_pruner import WeightPruner, left_of, masks_of
 
 DENSITIES = ("uniform", "erk")
 
@@ -41,11 +41,10 @@ def layer_masks(scores: Mapping[str, Tensor], densities: str, share: float) -> d
     gone = dict.fromkeys(scores, share) if densities == "uniform" else {
         name: 1 - left for name, left in erk_densities(
             {name: value.shape for name, value in scores.items()}, 1 - share).items()}
-    masks = {}
+    masks: dict[str, Tensor] = {}
     for name, value in scores.items():
-        order = value.flatten().argsort(descending=True, stable=True)
-        masks[name] = torch.zeros_like(value, dtype=torch.bool)
-        masks[name].view(-1)[order[:left_of(len(order), gone[name])]] = True
+        order = value.flatten().cpu().argsort(descending=True, stable=True)
+        masks |= masks_of(order[:left_of(len(order), gone[name])], {name: value})
     return masks
 
 
