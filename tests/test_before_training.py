@@ -1,4 +1,4 @@
-"""Pruning before training: SNIP, GraSP, SynFlow and random masks, their definitions and controls."""
+"""Pruning before training: definitions of SNIP, GraSP, SynFlow and random masks, and controls."""
 
 from __future__ import annotations
 

@@ -327,6 +327,23 @@ def test_lists_name_and_explain(call, what):
     assert all(len(line.split("  ", 1)) == 2 for line in out.splitlines())
 
 
+def test_methods_are_listed_by_when_they_look_and_what_they_cut(call):
+    _, out, _ = call("list", "methods")
+    part = out.partition("# before training, weights\n")[2].partition("#")[0]
+    assert [line.split()[0] for line in part.splitlines()] == ["random-mask", "snip", "grasp",
+                                                              "synflow"]
+
+
+def test_younger_methods_run_from_the_command_line(call, images):
+    code, out, err = call("run", "--data", images, *SMALL, "--method", "snip")
+    assert code == 0, err
+    assert "Scratch-E minus Winning ticket" in out
+    code, out, err = call("run", "--data", images, *SMALL, "--method", "inverted",
+                          "--option", "of=fpgm", "--regimes", "finetune,scratch-e")
+    assert code == 0, err
+    assert "Scratch-E minus Fine-tuned" in out
+
+
 def test_doctor_reports_and_names_what_is_missing(call, tmp_path):
     code, out, _ = call("doctor")
     assert code == 0

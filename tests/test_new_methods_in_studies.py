@@ -35,8 +35,9 @@ def test_every_younger_method_is_a_study(method, place):
     results = run(study, store)
     frame = results.frame.set_index("regime")
     assert frame["test_accuracy"].notna().all()
-    assert frame.loc[study.regime_names[0], "params"] == frame.loc["scratch-e", "params"]
-    assert frame.loc["scratch-e", "params"] < frame.loc["unpruned", "params"]
+    assert frame.loc[study.regime_names[0], "params"] == pytest.approx(
+        frame.loc["scratch-e", "params"], rel=0.01)  # of masks those that are not zero
+    assert frame.loc["scratch-e", "params"] < 0.6 * frame.loc["unpruned", "params"]
     spent, own = results.ledger()["epochs"], frame["epochs"]
     before = study.acting.before_training
     assert spent["scratch-e"] == own["scratch-e"] + (0 if before else own["unpruned"])
@@ -58,4 +59,5 @@ def test_methods_are_listed_by_when_they_look_and_what_they_cut():
     assert groups["during training, weights"] == ["gradual"]
     assert {"l1", "l2", "taylor", "hrank"} <= set(groups["after training, channels"])
     assert {"lamp", "lottery"} <= set(groups["after training, weights"])
-    assert sorted(sum(groups.values(), [])) == sorted(rl.pruners.METHODS)
+    assert sorted(name for names in groups.values() for name in names) == sorted(
+        rl.pruners.METHODS)

@@ -43,7 +43,9 @@ def test_the_python_tour_runs_as_printed(tmp_path, monkeypatch, capsys):
 def test_the_criterion_in_contributing_runs_a_study(digits, monkeypatch, tmp_path):
     monkeypatch.setattr(rl.pruners, "METHODS", dict(rl.pruners.METHODS))
     space: dict = {}
-    exec(compile(python_blocks("CONTRIBUTING.md")[0], "CONTRIBUTING.md", "exec"), space)
+    block = python_blocks("CONTRIBUTING.md")[0]
+    assert block == (ROOT / "rethinklab" / "pruners" / "l2.py").read_text()
+    exec(compile(block, "CONTRIBUTING.md", "exec"), space)
     rl.pruners.METHODS["l2"] = space["L2Norm"]
     model = rl.build_model("vgg11", width=0.25, seed=2)
     plan = rl.make_pruner("l2", 0.5).fit(model, digits)

@@ -165,7 +165,7 @@ def test_gradual_pruning_follows_the_cubic_and_its_plan_is_what_is_left(small):
     trained = rl.train(untrained, small, recipe, device="cpu", progress=False,
                        callbacks=[*method.during(small), Watch()]).model
     for epoch, zeros in enumerate(seen, 1):
-        assert zeros == pytest.approx([share_at(epoch / 4, 0.8, 0.5)] * len(zeros), abs=3e-3)
+        assert zeros == pytest.approx([share_at(epoch / 4, 0.8, 0.5)] * len(zeros), abs=5e-3)
     steps = len(held) // 4
     for step, zeros in enumerate(held):
         epoch = step // steps

@@ -10,7 +10,6 @@ import typer
 from rethinklab.cli import options
 from rethinklab.errors import unknown_name
 
-
 OTHER = "controls of another method, and designs after one"
 
 

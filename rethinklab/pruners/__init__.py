@@ -50,10 +50,10 @@ from rethinklab.pruners.thinet import ThiNet
 from rethinklab.pruners.weight_level import WeightLevel
 from rethinklab.pruners.weight_pruner import WeightPruner
 
-__all__ = ["CONTROLS", "METHODS", "APoZ", "BatchNormScale", "ChannelPruner", "Context", "Control",
-           "FPGM", "GraSP", "Gradual", "GroupNorm", "Guided", "HRank", "Inverted", "L1Norm",
-           "L2Norm", "LAMP", "LayerMagnitude", "Lottery", "MeanActivation", "Origin", "Plan",
-           "Pruner", "RandomChoice", "RandomMask", "RandomWidths", "Regression", "SNIP",
+__all__ = ["CONTROLS", "FPGM", "LAMP", "METHODS", "SNIP", "APoZ", "BatchNormScale",
+           "ChannelPruner", "Context", "Control", "GraSP", "Gradual", "GroupNorm", "Guided",
+           "HRank", "Inverted", "L1Norm", "L2Norm", "LayerMagnitude", "Lottery", "MeanActivation",
+           "Origin", "Plan", "Pruner", "RandomChoice", "RandomMask", "RandomWidths", "Regression",
            "Saliency", "Shuffled", "Slimming", "SoftFilter", "SparseSelection", "SynFlow",
            "Taylor", "ThiNet", "Transferred", "Uniform", "WeightLevel", "WeightPruner",
            "find_method", "make_pruner", "mean_shares", "method_digest", "method_name",
