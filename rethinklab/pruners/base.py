@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from rethinklab.data import ImageData
 from rethinklab.errors import ConfigError, PlanError
 from rethinklab.pruners.budget import meet_budget, parse_budget
-from rethinklab.pruners.context import Calibration, Context, score_arguments
+from rethinklab.pruners.context import Calibration, score_arguments
 from rethinklab.pruners.cutting.layers import Shape, is_convolution, out_width, usual_layers
 from rethinklab.pruners.cutting.probe import survey
 from rethinklab.pruners.plan import Plan, make_plan
@@ -131,11 +131,11 @@ class ChannelPruner(Pruner):
 
     calibration_images: ClassVar[int] = 64
 
-    def score(self, layer: nn.Module, context: Context) -> Tensor:
+    def score(self, layer: nn.Module, *context: Any, **_: Any) -> Tensor:
         """Importance of each output channel of a convolution or linear layer, shape (N,).
 
-        context: the layer's name, the calibration images with labels, the layer's activations on
-        them, and gradients. A criterion that needs none of it may take the layer alone.
+        context: a `Context`: the layer's name, the calibration images with labels, the layer's
+        activations on them, gradients, and what goes with its channels. A criterion that needs none of it may take the layer alone.
         """
         raise NotImplementedError
 

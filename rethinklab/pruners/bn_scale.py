@@ -28,22 +28,24 @@ class BatchNormScale(ChannelPruner):
     name: ClassVar[str] = "bn-scale"
 
     def score(self, layer: nn.Module, context: Context) -> Tensor:
-        norm = following_norm(context.group)
-        if norm is None:
+        scale = following_scale(context.group)
+        if scale is None:
             raise PlanError(f"no batch normalisation with scales follows {context.name}; leave it "
                             "out of the target.")
-        return norm.weight.abs()
+        return scale.abs()
 
     def obstacles(self, model: nn.Module, input_shape: Shape,
                   layers: Sequence[str]) -> dict[str, str]:
         graph = ChannelGraph(duplicate(model), input_shape)
         return {name: "no batch normalisation with scales follows it" for name in layers
-                if following_norm(graph.group(name)) is None}
+                if following_scale(graph.group(name)) is None}
 
 
-def following_norm(group: Sequence[Member]) -> nn.Module | None:
-    """The first normalisation, with scales, that has just the channels of the group's layer."""
-    return next((member.node.module for member in group if isinstance(member.node.module, NORMS)
-                 and member.node.module.weight is not None
-                 and member.channels == member.roots
-                 and len(member.channels) == member.node.module.num_features), None)
+def following_scale(group: Sequence[Member]) -> Tensor | None:
+    """The scales of the first normalisation that has just the channels of the group's layer."""
+    for member in group:
+        norm = member.node.module
+        if isinstance(norm, NORMS) and norm.weight is not None \
+                and member.channels == member.roots == list(range(norm.num_features)):
+            return norm.weight.detach()
+    return None

@@ -28,8 +28,8 @@ class GradualMasks(Callback):
         self.weights = {name: model.get_parameter(name) for name in conv_weights(model)}
         for name, weight in self.weights.items():  # buffers, so that checkpoints hold them
             layer = model.get_submodule(name.rpartition(".")[0])
-            layer.register_buffer("gradual_mask", torch.ones_like(weight))
-            self.masks[name] = layer.gradual_mask
+            self.masks[name] = torch.ones_like(weight.detach())
+            layer.register_buffer("gradual_mask", self.masks[name])
 
     def after_update(self, state: TrainState) -> None:
         with torch.no_grad():

@@ -51,5 +51,5 @@ class GraSP(WeightPruner):
 def hessian_gradient(loss: Tensor, weights: Sequence[Tensor]) -> tuple[Tensor, ...]:
     """The Hessian of `loss` by `weights` times its gradient, shaped as these."""
     gradients = torch.autograd.grad(loss, weights, create_graph=True)
-    flow = sum((gradient * gradient.detach()).sum() for gradient in gradients)
+    flow = torch.stack([(gradient * gradient.detach()).sum() for gradient in gradients]).sum()
     return torch.autograd.grad(flow, weights, allow_unused=True, materialize_grads=True)

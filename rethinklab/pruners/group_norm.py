@@ -27,6 +27,7 @@ class GroupNorm(ChannelPruner):
     name: ClassVar[str] = "group-norm"
 
     def score(self, layer: nn.Module, context: Context) -> Tensor:
+        assert isinstance(layer.weight, Tensor)
         total = torch.zeros(out_width(layer), device=layer.weight.device)
         for member in context.group:
             if isinstance(member.node.module, WEIGHED) and member.node.module.weight is not None:

@@ -19,4 +19,5 @@ class Saliency(WeightPruner):
     name: ClassVar[str] = "saliency"
 
     def score(self, layer: nn.Module, context: Context) -> Tensor:
+        assert isinstance(layer.weight, Tensor)
         return (layer.weight * context.weight_gradient).abs()

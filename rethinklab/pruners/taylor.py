@@ -20,4 +20,5 @@ class Taylor(ChannelPruner):
     name: ClassVar[str] = "taylor"
 
     def score(self, layer: nn.Module, context: Context) -> Tensor:
+        assert isinstance(layer.weight, Tensor)
         return (layer.weight * context.weight_gradient).flatten(1).sum(1).square()

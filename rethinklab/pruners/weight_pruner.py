@@ -45,7 +45,7 @@ class WeightPruner(Pruner):
         if parse_budget(self.target) is None:
             expect_ratio(self.name, self.target)
 
-    def score(self, layer: nn.Module, context: Any) -> Tensor:
+    def score(self, layer: nn.Module, *context: Any, **_: Any) -> Tensor:
         """Importance of each weight of a convolution, shaped as `layer.weight`.
 
         context: as for a `ChannelPruner`. A criterion that needs none of it may take the layer
