@@ -17,7 +17,6 @@ import rethinklab as rl
 from rethinklab.errors import ConfigError, PlanError
 from rethinklab.pruners.context import Calibration
 from rethinklab.pruners.densities import erk_densities
-from rethinklab.pruners.gradual import share_at
 from rethinklab.pruners.weight_pruner import highest_weights
 
 
@@ -145,9 +144,9 @@ def test_a_budget_is_met_by_any_score(model, digits):
 
 
 def test_gradual_pruning_follows_the_cubic_and_its_plan_is_what_is_left(small):
-    assert [share_at(done, 0.8, 0.5) for done in (0.0, 0.25, 0.5, 1.0)] == pytest.approx(
-        [0, 0.8 * (1 - 0.5 ** 3), 0.8, 0.8])
     method = rl.make_pruner("gradual", 0.8, end=0.5)
+    assert [method.share_at(done) for done in (0.0, 0.25, 0.5, 1.0)] == pytest.approx(
+        [0, 0.8 * (1 - 0.5 ** 3), 0.8, 0.8])
     untrained = rl.build_model("vgg11", width=0.0625, seed=1)
     seen, held = [], []
 
@@ -165,7 +164,7 @@ def test_gradual_pruning_follows_the_cubic_and_its_plan_is_what_is_left(small):
     trained = rl.train(untrained, small, recipe, device="cpu", progress=False,
                        callbacks=[*method.during(small), Watch()]).model
     for epoch, zeros in enumerate(seen, 1):
-        assert zeros == pytest.approx([share_at(epoch / 4, 0.8, 0.5)] * len(zeros), abs=5e-3)
+        assert zeros == pytest.approx([method.share_at(epoch / 4)] * len(zeros), abs=5e-3)
     steps = len(held) // 4
     for step, zeros in enumerate(held):
         epoch = step // steps

@@ -135,7 +135,8 @@ class ChannelPruner(Pruner):
         """Importance of each output channel of a convolution or linear layer, shape (N,).
 
         context: a `Context`: the layer's name, the calibration images with labels, the layer's
-        activations on them, gradients, and what goes with its channels. A criterion that needs none of it may take the layer alone.
+        activations on them, gradients, and what goes with its channels. A criterion that needs
+        none of it may take the layer alone.
         """
         raise NotImplementedError
 

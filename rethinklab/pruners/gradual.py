@@ -6,47 +6,42 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from rethinklab.data import ImageData
 from rethinklab.pruners.cutting.masks import conv_weights
 from rethinklab.pruners.densities import layer_masks
 from rethinklab.pruners.layer_magnitude import LayerMagnitude
 from rethinklab.trainers.callbacks import Callback, TrainState
+from rethinklab.trainers.masks import HoldMasks
 from rethinklab.values import number, settle
 
 
-class GradualMasks(Callback):
+class GradualMasks(HoldMasks):
     """Masks the smallest weights after every epoch, ever more of them, and holds them at zero."""
 
-    def __init__(self, share: float, densities: str, end: float) -> None:
-        self.share, self.densities, self.end = share, densities, end
-        self.weights: dict[str, nn.Parameter] = {}
-        self.masks: dict[str, Tensor] = {}
+    def __init__(self, pruner: Gradual) -> None:
+        super().__init__({})
+        self.pruner = pruner
 
     def prepare(self, model: nn.Module) -> None:
-        self.weights = {name: model.get_parameter(name) for name in conv_weights(model)}
-        for name, weight in self.weights.items():  # buffers, so that checkpoints hold them
-            layer = model.get_submodule(name.rpartition(".")[0])
-            self.masks[name] = torch.ones_like(weight.detach())
-            layer.register_buffer("gradual_mask", self.masks[name])
-
-    def after_update(self, state: TrainState) -> None:
-        with torch.no_grad():
-            for name, weight in self.weights.items():
-                weight.mul_(self.masks[name])
+        self.masks = {name: torch.ones_like(w) for name, w in conv_weights(model).items()}
+        super().prepare(model)
+        for place, (_, mask) in enumerate(self.pairs):  # buffers, for checkpoints to hold
+            model.register_buffer(f"gradual_mask_{place}", mask)
 
     def before_test(self, state: TrainState) -> None:
-        share = share_at((state.epoch + 1 - state.epochs.start) / len(state.epochs), self.share,
-                         self.end)
-        magnitudes = {name: weight.detach().abs() for name, weight in self.weights.items()}
-        for name, mask in layer_masks(magnitudes, self.densities, share).items():
-            self.masks[name].copy_(mask)
+        done = (state.epoch + 1 - state.epochs.start) / len(state.epochs)
+        found = layer_masks({str(place): weight.detach().abs()
+                             for place, (weight, _) in enumerate(self.pairs)},
+                            self.pruner.densities, self.pruner.share_at(done))
+        for (_, mask), living in zip(self.pairs, found.values(), strict=True):
+            mask.copy_(living)
         self.after_update(state)
 
     def finish(self, model: nn.Module) -> None:
-        for name in self.masks:
-            del model.get_submodule(name.rpartition(".")[0]).gradual_mask
+        for place in range(len(self.pairs)):
+            delattr(model, f"gradual_mask_{place}")
 
 
 @dataclass(frozen=True)
@@ -67,10 +62,9 @@ class Gradual(LayerMagnitude):
         settle(self, end=number("end", self.end, above=0, most=1))
 
     def during(self, data: ImageData) -> list[Callback]:
-        return [GradualMasks(self.target, self.densities, self.end)]
+        return [GradualMasks(self)]
 
-
-def share_at(done: float, share: float, end: float) -> float:
-    """The share removed when `done` of the training is over: share * (1 - (1 - done / end)^3), the
-    cubic of the paper for a network that is dense at the start."""
-    return share * (1 - (1 - min(1.0, done / end)) ** 3)
+    def share_at(self, done: float) -> float:
+        """The share removed when `done` of the training is over: target * (1 - (1 - done /
+        end)^3), the cubic of the paper for a network that is dense at the start."""
+        return self.target * (1 - (1 - min(1.0, done / self.end)) ** 3)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -38,38 +37,23 @@ class SynFlow(WeightPruner):
         settle(self, rounds=whole("rounds", self.rounds, 1))
 
     def scores(self, model: nn.Module, data: ImageData) -> dict[str, Tensor]:
-        return synaptic_flow(magnitudes(model), list(conv_weights(model)), data)
+        network = duplicate(model).cpu().double().eval()  # float32 ends at 1e38
+        for module in network.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.reset_running_stats()
+        for name, value in network.named_parameters():
+            value.requires_grad_(True).data = value.abs() * (not name.endswith("bias"))
+        weights = {name: network.get_parameter(name) for name in conv_weights(network)}
+        with torch.inference_mode(False), torch.enable_grad():
+            flow = logits(network(torch.ones(1, *data.input_shape, dtype=torch.double))).sum()
+            slopes = torch.autograd.grad(flow, [*weights.values()], materialize_grads=True)
+        return {name: weight.detach() * slope
+                for (name, weight), slope in zip(weights.items(), slopes, strict=True)}
 
     def masks(self, model: nn.Module, data: ImageData) -> dict[str, Tensor]:
-        network, names = magnitudes(model), list(conv_weights(model))
-        masks: Mapping[str, Tensor] = {}
-        for round_ in range(1, self.rounds + 1):
-            scores = synaptic_flow(network, names, data)
-            for name, mask in masks.items():
-                scores[name][~mask] = -1
-            masks = highest_weights(scores, 1 - (1 - self.target) ** (round_ / self.rounds))
+        network, masks = duplicate(model), {}
+        for done in range(1, self.rounds + 1):
+            masks = highest_weights(self.scores(network, data),
+                                    1 - (1 - self.target) ** (done / self.rounds))
             apply_masks(network, masks)
-        return dict(masks)
-
-
-def magnitudes(model: nn.Module) -> nn.Module:
-    """A copy in double precision, on the processor, whose weights and scales are |theta|."""
-    copy = duplicate(model).cpu().double().eval()
-    for module in copy.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            module.reset_running_stats()
-    with torch.no_grad():
-        for name, value in copy.named_parameters():
-            value.copy_(torch.zeros_like(value) if name.endswith("bias") else value.abs())
-            value.requires_grad_(True)
-    return copy
-
-
-def synaptic_flow(network: nn.Module, names: list[str], data: ImageData) -> dict[str, Tensor]:
-    """theta times dR / d theta of the parameters `names`, R the sum of the network's outputs."""
-    weights = [network.get_parameter(name) for name in names]
-    with torch.inference_mode(False), torch.enable_grad():
-        flow = logits(network(torch.ones(1, *data.input_shape, dtype=torch.double))).sum()
-        slopes = torch.autograd.grad(flow, weights, allow_unused=True, materialize_grads=True)
-    return {name: weight.detach() * slope
-            for name, weight, slope in zip(names, weights, slopes, strict=True)}
+        return masks
