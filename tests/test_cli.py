@@ -324,14 +324,9 @@ def test_divergence_is_a_failed_run(call, images):
 def test_lists_name_and_explain(call, what):
     code, out, _ = call("list", what)
     assert code == 0
-    assert all(len(line.split("  ", 1)) == 2 for line in out.splitlines())
-
-
-def test_methods_are_listed_by_when_they_look_and_what_they_cut(call):
-    _, out, _ = call("list", "methods")
-    part = out.partition("# before training, weights\n")[2].partition("#")[0]
-    assert [line.split()[0] for line in part.splitlines()] == ["random-mask", "snip", "grasp",
-                                                              "synflow"]
+    assert all(len(line.split("  ", 1)) == 2 for line in out.splitlines()
+               if not line.startswith("# "))  # headings
+    assert what != "methods" or "# before training, weights\nrandom-mask " in out
 
 
 def test_younger_methods_run_from_the_command_line(call, images):
