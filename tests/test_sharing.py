@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections import Counter
@@ -13,6 +12,7 @@ from collections import Counter
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from processes import start
 from scripted_engine import MemoryStore, Script, graphs, independent
 from small_studies import outcome, run, small_study, write_network, write_pair
 from stores import put, stage
@@ -159,7 +159,7 @@ say("done", "")
 
 
 class Pair:
-    """Two processes that run one study of a tiny network, each in its own interpreter."""
+    """Two processes that run one study of a tiny network."""
 
     def __init__(self, folder, monkeypatch, epochs, **settings):
         self.folder, self.log, self.root = folder, folder / "log", folder / "runs"
@@ -171,7 +171,7 @@ class Pair:
         self.study = rl.Study(**settings, recipe=rl.Recipe(epochs=epochs, lr=0.02, batch_size=8))
         code = WORKER.format(log=str(self.log), settings=settings, epochs=epochs,
                              store=str(self.root))
-        self.workers = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(2)]
+        self.workers = [start(code) for _ in range(2)]
         self.wait(lambda events: sum(what == "ready" for _, what, _ in events) == 2)
         self.log.with_name("log.go").touch()
 
@@ -185,11 +185,15 @@ class Pair:
             assert time.monotonic() < deadline, "nothing happens"
             time.sleep(0.01)
 
+    def ended(self):
+        for worker in self.workers:
+            worker.join(600)
+        return [worker.exitcode for worker in self.workers]
+
     def close(self):
         for worker in self.workers:
-            if worker.poll() is None:
-                worker.kill()
-            worker.wait(60)
+            worker.kill()
+            worker.join(60)
 
 
 @pytest.fixture
@@ -208,7 +212,7 @@ def pair(tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_two_processes_divide_a_study(pair, tmp_path):
     two = pair(20, seeds=6, regimes=["finetune", "scratch-e"])
-    assert [worker.wait(600) for worker in two.workers] == [0, 0]
+    assert two.ended() == [0, 0]
     events = two.events()
     did = {pid: [a for p, what, a in events if p == pid and what == "ended"]
            for pid in (worker.pid for worker in two.workers)}
@@ -233,11 +237,10 @@ def test_two_processes_divide_a_study(pair, tmp_path):
 @pytest.mark.parametrize("number", [0, 1])
 def test_either_is_killed_and_the_other_finishes(pair, number):
     two = pair(60, seeds=4, regimes=["scratch-e"])
-    victim, other = two.workers[number], two.workers[1 - number]
+    victim = two.workers[number]
     two.wait(lambda events: any(p == victim.pid and what == "started" for p, what, _ in events))
     os.kill(victim.pid, signal.SIGKILL)
-    assert victim.wait(60) == -signal.SIGKILL
-    assert other.wait(600) == 0
+    assert sorted(two.ended()) == [-signal.SIGKILL, 0]
     begun = [a for p, what, a in two.events() if p == victim.pid and what == "started"]
     store = Store(two.root)
     assert all(map(store.has, [s for t in two.study.trials(two.study.load()) for s in t.stages]))

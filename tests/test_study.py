@@ -6,12 +6,12 @@ import os
 import random
 import shutil
 import signal
-import subprocess
 import sys
 import time
 
 import pytest
 from image_folders import write_images
+from processes import start
 from small_studies import outcome, run, small_study, write_task
 
 import rethinklab as rl
@@ -145,18 +145,18 @@ def test_kill_nine_at_any_moment_and_again_ends_in_the_same_numbers(finished, im
     moments = random.Random(5)
     killed = 0
     for _ in range(3):
-        driver = subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
+        driver = start(code)
         done = set(store.glob(sign))
         deadline = time.monotonic() + 90
-        while driver.poll() is None and time.monotonic() < deadline:
+        while driver.exitcode is None and time.monotonic() < deadline:
             time.sleep(0.01)
             if set(store.glob(sign)) - done:
                 time.sleep(moments.uniform(0, 0.5) if workers else 0)
                 break
-        if driver.poll() is None:
+        if driver.exitcode is None:
             killed += 1
             os.killpg(driver.pid, signal.SIGKILL)
-        driver.wait(30)
+        driver.join(30)
     assert killed >= 1
     assert outcome(run(small_study(images), store)) == outcome(results)
 

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import os
 import random
-import signal
-import subprocess
 import sys
 import time
 
 import pytest
+from processes import start
 from small_studies import outcome, write_network, write_task
 
 import rethinklab as rl
 from rethinklab.experiments.upkeep import gc
 
-KILLS, WORKERS = 20, 2
+KILLS, PROCESSES = 20, 2
 
 DRIVER = """
 import rethinklab as rl
 study = rl.Study(**{settings!r}, recipe=rl.Recipe(epochs=1, lr=0.02, batch_size=8))
-rl.run(study, {store!r}, workers={workers}, progress=False, device="cpu")
+rl.run(study, {store!r}, workers=0, progress=False, device="cpu")
 """
 
 
@@ -34,19 +33,20 @@ def fingerprints(store):
             for path in (store / "stages").rglob("*") if path.is_file()}
 
 
-def run_until_killed(code, store, more, moment, folder):
-    """Start the study and kill driver and workers with SIGKILL, a moment after `more` further
-    stages were stored; whether it was still running then."""
-    driver = subprocess.Popen([sys.executable, "-c", code], cwd=folder, start_new_session=True)
+def run_until_killed(code, store, more, moment):
+    """Have two processes run the study and kill both with SIGKILL, a moment after `more` further
+    stages were stored; whether one was still running then."""
+    drivers = [start(code) for _ in range(PROCESSES)]
     before, deadline = len(stored_stages(store)), time.monotonic() + 120
-    while driver.poll() is None and len(stored_stages(store)) < before + more:
+    while len(stored_stages(store)) < before + more and any(d.exitcode is None for d in drivers):
         assert time.monotonic() < deadline, "the study makes no progress"
         time.sleep(0.005)
     time.sleep(moment)
-    running = driver.poll() is None
-    if running:
-        os.killpg(driver.pid, signal.SIGKILL)
-    driver.wait(60)
+    running = any(driver.exitcode is None for driver in drivers)
+    for driver in drivers:
+        driver.kill()
+    for driver in drivers:
+        driver.join(60)
     return running
 
 
@@ -59,17 +59,17 @@ def test_two_hundred_trials_survive_twenty_kills(tmp_path, monkeypatch):
     settings = {"dataset": images, "model": "survivor:build", "target": 0.5, "seeds": 50}
     study = rl.Study(**settings, recipe=rl.Recipe(epochs=1, lr=0.02, batch_size=8))
     store, chance = tmp_path / "runs", random.Random(9)
-    code = DRIVER.format(settings=settings, store=str(store), workers=WORKERS)
+    code = DRIVER.format(settings=settings, store=str(store))
 
     kills, seen = 0, {}
     while kills < KILLS:
-        assert run_until_killed(code, store, chance.randint(1, 9), chance.uniform(0, 0.1),
-                                tmp_path), "the study was done before it was killed often enough"
+        running = run_until_killed(code, store, chance.randint(1, 9), chance.uniform(0, 0.1))
+        assert running, "the study was done before it was killed often enough"
         kills += 1
         now = fingerprints(store)
         assert {path: now.get(path) for path in seen} == seen, "a stored stage was written again"
         seen = now
-    results = rl.run(study, store, workers=WORKERS, progress=False, device="cpu")
+    results = rl.run(study, store, workers=0, progress=False, device="cpu")
 
     now = fingerprints(store)
     assert {path: now.get(path) for path in seen} == seen, "a stored stage was written again"
@@ -82,7 +82,7 @@ def test_two_hundred_trials_survive_twenty_kills(tmp_path, monkeypatch):
     attempts = [result["attempts"] for result in done if result["address"] not in shared]
     assert len(attempts) == 50 + 50 + 150  # large networks, plans, and what was made of them
     assert min(attempts) == 1
-    assert sum(attempts) - len(attempts) <= KILLS * WORKERS, "more than what was in flight"
+    assert sum(attempts) - len(attempts) <= KILLS * PROCESSES, "more than what was in flight"
     assert sum(attempts) > len(attempts), "no kill hit a stage at work"
     whole = rl.run(study, tmp_path / "whole", workers=0, progress=False, device="cpu")
     assert outcome(results) == outcome(whole)
