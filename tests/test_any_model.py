@@ -11,6 +11,7 @@ from small_networks import scramble_statistics
 from test_surgery import ConcatAndResidual
 from torch import nn
 from torchvision.models.convnext import CNBlockConfig
+from torchvision.models.resnet import Bottleneck
 
 import rethinklab as rl
 from rethinklab.errors import PlanError
@@ -43,24 +44,30 @@ def densenet():
     return torchvision.models.DenseNet(8, (3, 2), 16, bn_size=2, num_classes=10)
 
 
+def mobilenet():
+    """torchvision's MobileNetV2 at a fraction of the depth and width of mobilenet_v2."""
+    return torchvision.models.MobileNetV2(10, 0.25, [[1, 16, 1, 1], [6, 24, 2, 2], [6, 32, 2, 2]])
+
+
+def resnet():
+    """torchvision's ResNet of bottlenecks, at a fraction of the depth and width of resnet50."""
+    return torchvision.models.ResNet(Bottleneck, [2, 1, 1, 1], 10, width_per_group=16)
+
+
 NETWORKS = {
     "hand-written": (WithNorm, 16),
-    "mobilenet_v2": (lambda: torchvision.models.mobilenet_v2(num_classes=10), 64),
-    "resnet50": (lambda: torchvision.models.resnet50(num_classes=10), 64),
+    "small mobilenet": (mobilenet, 32),
+    "small resnet": (resnet, 32),
     "small densenet": (densenet, 64),
     "small convnext": (convnext, 64),
+    "mobilenet_v2": (lambda: torchvision.models.mobilenet_v2(num_classes=10), 64),
+    "resnet50": (lambda: torchvision.models.resnet50(num_classes=10), 64),
     "densenet121": (lambda: torchvision.models.densenet121(num_classes=10), 64),
     "convnext_tiny": (lambda: torchvision.models.convnext_tiny(num_classes=10), 64),
 }
-FULL_SIZE = {"densenet121": ("l1", "slimming", "regression"),
-             "convnext_tiny": ("l1", "slimming", "sss")}
-SLOW = {(name, method) for name, methods in FULL_SIZE.items() for method in methods} | {
-    ("resnet50", method) for method in ("regression", "thinet", "uniform", "random-widths",
-                                        "weight-level", "soft-filter")}
-IMPOSSIBLE = {
-    ("slimming", "small convnext"): "no batch normalisation",
-    ("slimming", "convnext_tiny"): "no batch normalisation",
-}
+FULL_SIZE = {"mobilenet_v2": ("l1", "slimming"), "resnet50": ("l1",), "densenet121": ("slimming",),
+             "convnext_tiny": ("l1", "sss")}
+IMPOSSIBLE = {("slimming", "small convnext"): "no batch normalisation"}
 
 
 @lru_cache
@@ -77,8 +84,7 @@ def network(name):
                                       (0.25,) * 3)
 
 
-CASES = [pytest.param(name, method, marks=[pytest.mark.slow] if (name, method) in SLOW else [])
-         for name in NETWORKS for method in FULL_SIZE.get(name, METHODS)]
+CASES = [(name, method) for name in NETWORKS for method in FULL_SIZE.get(name, METHODS)]
 
 
 def width(layer):
@@ -95,8 +101,7 @@ def test_any_method_on_any_network(name, method):
         with pytest.raises(PlanError, match=IMPOSSIBLE[method, name]):
             pruner.rehearse(model, data)
         return
-    # the first two need a training of their own; a fit of 120 layers would take minutes
-    of_untrained = method in ("slimming", "sss") or (name, method) == ("densenet121", "regression")
+    of_untrained = method in ("slimming", "sss")  # these need a training of their own
     plan = pruner.rehearse(model, data) if of_untrained else pruner.fit(model, data)
     pruned = plan.apply(model)
     for layer, kept in plan.keep.items():
@@ -119,7 +124,7 @@ def test_any_method_on_any_network(name, method):
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
 
 
-@pytest.mark.parametrize("name", ["hand-written", "mobilenet_v2", "small densenet",
+@pytest.mark.parametrize("name", ["hand-written", "small mobilenet", "small densenet",
                                   "small convnext"])
 def test_what_is_not_planned_is_left_alone_with_a_reason(name):
     model, data = network(name)
@@ -132,7 +137,8 @@ def test_what_is_not_planned_is_left_alone_with_a_reason(name):
         assert not set(plan.keep) & set(plan.left_alone)
 
 
-@pytest.mark.parametrize("name", ["hand-written", "mobilenet_v2", "resnet50", "small densenet"])
+@pytest.mark.parametrize("name", ["hand-written", "small mobilenet", "small resnet",
+                                  "small densenet"])
 def test_slimming_is_the_network_with_scales_and_shifts_zero(name):
     from copy import deepcopy
 
@@ -152,8 +158,8 @@ def test_slimming_is_the_network_with_scales_and_shifts_zero(name):
     assert survey(model, data.input_shape).left_alone.keys() <= plan.left_alone.keys()
 
 
-@pytest.mark.parametrize("name", ["hand-written", "mobilenet_v2", "resnet50", "small densenet",
-                                  "small convnext"])
+@pytest.mark.parametrize("name", ["hand-written", "small mobilenet", "small resnet",
+                                  "small densenet", "small convnext"])
 def test_structure_selection_changes_no_output(name):
     from copy import deepcopy
 

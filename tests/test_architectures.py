@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from figure_cases_architectures import CASES, VGG_16, both_units, decided, designs, several, widths
-from figure_checks import problems
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_studies import run, small_study, write_pair
@@ -262,18 +261,6 @@ def test_results_that_do_not_tell_their_settings_are_no_failure():
 
 
 # --- figures
-
-@pytest.mark.parametrize("width", [5.5, 3.25])
-@pytest.mark.parametrize(("name", "case"), [(n, c) for n, cases in CASES.items() for c in cases])
-def test_nothing_overlaps_or_leaves_the_page(name, case, width):
-    given = CASES[name][case]()
-    before = given.copy()
-    figure = figure_of(name)(given, width=width)
-    assert problems(figure) == []
-    pd.testing.assert_frame_equal(given, before)
-    assert figure.caption.endswith(".")
-    assert "nan" not in figure.caption
-
 
 def bars(axes, number):
     """Heights of the n-th series of bars on the axes."""

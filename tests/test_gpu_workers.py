@@ -150,19 +150,19 @@ def images(tmp_path_factory):
 
 @pytest.fixture
 def one_gpu(monkeypatch):
-    """The processor stands for a GPU that takes three trainings at once."""
+    """The processor stands for a GPU that takes two trainings at once."""
     monkeypatch.setattr(local, "count_gpus", lambda device: 1)
     monkeypatch.setattr(local, "available_cores", lambda: 16)
-    monkeypatch.setattr(local, "probe", lambda stage, device: 3)
+    monkeypatch.setattr(local, "probe", lambda stage, device: 2)
 
 
 @pytest.mark.slow
 def test_a_study_on_a_gpu_says_how_it_was_shared(program, one_gpu, images, tmp_path, capsys):
-    study = small_study(images, seeds=2)
+    study = small_study(images, regimes=["finetune"])
     found = rl.run(study, tmp_path / "runs")
     (daemon,) = program()
     assert not lives(daemon)
-    assert set(found.frame["workers"]) == {3}
+    assert set(found.frame["workers"]) == {2}
     assert set(found.frame["mps"]) == {True}
     alone = run(study, tmp_path / "others", workers=0)
     assert outcome(found) == outcome(alone)

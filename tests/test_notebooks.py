@@ -13,7 +13,7 @@ import rethinklab as rl
 from rethinklab.errors import ConfigError
 from rethinklab.experiments.queue import load_queue
 from rethinklab.figures.style import say_scale
-from rethinklab.notebook import SCALES, start
+from rethinklab.notebook import SCALES, session, start
 from rethinklab.notebook.checks.common import UNANSWERED, Wrong, answered, demand
 from rethinklab.notebook.display import picture, show_figures
 from rethinklab.notebook.execute import execute, main
@@ -268,6 +268,8 @@ def test_evidence_is_recorded_or_gathered_from_what_ran_here(monkeypatch, tmp_pa
     name = "l1-vgg16-digits-quick"
     recorded = Session(0, "cached", ROOT).evidence("widths", name)
     monkeypatch.setenv("RETHINKLAB_STORE", str(tmp_path))
+    monkeypatch.setitem(session.QUICK, "images", 100)
+    monkeypatch.setitem(session.QUICK_RECIPE, "epochs", 1)
     here = Session(0, "quick", ROOT).evidence("widths", name)
     assert list(recorded.columns) == list(here.columns)
     with pytest.raises(ConfigError, match="no table scales is recorded"):

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from processes import start
 from small_studies import run, small_study, write_task
 
 import rethinklab as rl
@@ -171,12 +168,11 @@ def test_a_study_of_another_process_is_seen_from_the_store_alone(images, tmp_pat
     study = small_study(images, seeds=1, regimes=["scratch-e"],
                         recipe=rl.Recipe(epochs=100_000, lr=1e-4, batch_size=16))
     store = tmp_path / "runs"
-    process = subprocess.Popen([sys.executable, "-c", RUNNER.format(
-        study=study.to_dict(), store=str(store))])
+    process = start(RUNNER.format(study=study.to_dict(), store=str(store)))
     try:
         while not (files := list(store.glob("work/*/progress.json"))) or \
                 json.loads(files[0].read_text())["test_accuracy"] is None:
-            assert process.poll() is None
+            assert process.exitcode is None
             time.sleep(0.05)
         (found,) = status(rl.Store(store, create=False)).studies
         assert (found.total, found.stored, found.stopped) == (3, 0, 0)
@@ -188,8 +184,8 @@ def test_a_study_of_another_process_is_seen_from_the_store_alone(images, tmp_pat
         # Scratch-E has as many epochs, of a smaller network
         assert found.seconds_left > one.seconds_left
     finally:
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait(30)
+        process.kill()
+        process.join(30)
     (found,) = status(rl.Store(store, create=False)).studies
     assert (found.running, found.stopped) == ((), 1)
     assert found.seconds_left is None

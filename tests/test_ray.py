@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 import time
 from pathlib import Path
@@ -9,7 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from small_studies import outcome, run, small_study, write_task
+from small_studies import NETWORK, outcome, run, small_study, write_task
 
 import rethinklab as rl
 from rethinklab.errors import ConfigError, StoreError
@@ -24,12 +26,32 @@ def images(tmp_path_factory):
     return write_task(tmp_path_factory.mktemp("images"))
 
 
+HELD = """
+import os
+import time
+
+class Held(Tiny):
+    def forward(self, images):
+        while self.training and len(images) > 2 and not os.path.exists({flag!r}):
+            time.sleep(0.02)
+        return super().forward(images)
+
+def held(num_classes):
+    return Held(num_classes)
+"""
+
+
 @pytest.fixture
-def cluster(monkeypatch):
-    """Two nodes of one CPU each."""
+def cluster(tmp_path, monkeypatch):
+    """Two nodes of one CPU each, which know a network that does not train until one is lost."""
     pytest.importorskip("ray")
     from ray.cluster_utils import Cluster
 
+    (tmp_path / "held.py").write_text(NETWORK + HELD.format(flag=str(tmp_path / "lost")))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (
+        str(tmp_path), os.environ.get("PYTHONPATH")))))
     found = Cluster(initialize_head=True, head_node_args={
         "num_cpus": 1, "object_store_memory": MEMORY, "include_dashboard": False})
     found.second = found.add_node(num_cpus=1, object_store_memory=MEMORY)
@@ -37,12 +59,12 @@ def cluster(monkeypatch):
     monkeypatch.setenv("RAY_ADDRESS", found.address)
     yield found
     found.shutdown()
+    sys.modules.pop("held", None)
 
 
 @pytest.mark.slow
 def test_a_study_survives_the_loss_of_a_node(cluster, images, tmp_path):
-    study = small_study(images, regimes=["finetune", "scratch-e"],
-                        recipe=rl.Recipe(epochs=120, lr=0.005, batch_size=16))
+    study = small_study(images, model="held:held", width=None, regimes=["finetune"])
     store = rl.Store(tmp_path / "runs")
     hit = []
 
@@ -53,6 +75,7 @@ def test_a_study_survives_the_loss_of_a_node(cluster, images, tmp_path):
             if len(running) == 2:
                 cluster.remove_node(cluster.second, allow_graceful=False)
                 hit.extend(path.parent.name for path in running)
+                (tmp_path / "lost").touch()
             time.sleep(0.02)
 
     watcher = threading.Thread(target=lose_a_node, daemon=True)
@@ -131,8 +154,6 @@ def test_shares_by_device_and_as_given():
 
 
 def test_a_missing_package_is_a_sentence_with_the_remedy(images, tmp_path, monkeypatch):
-    import sys
-
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ConfigError, match=r"pip install 'rethinklab\[ray\]'"):
         run(small_study(images), tmp_path / "runs", engine="ray", workers=2)

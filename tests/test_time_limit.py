@@ -156,14 +156,14 @@ def test_the_time_that_a_worker_took_to_start_is_not_given_to_its_stage(late, se
 @pytest.mark.slow
 def test_workers_are_stopped_at_the_limit_and_calls_in_turn_end_in_the_same(images, whole,
                                                                             tmp_path):
-    longer, stops = 1.0, 0
+    longer, stops = 3.0, 0
     while True:
         try:
             found = run(small_study(images), tmp_path / "runs", workers=2, time_limit=longer)
             break
         except OutOfTime:
             stops += 1
-            longer *= 3
+            longer *= 5
     assert stops, "the study was done before any limit was"
     assert outcome(found) == outcome(whole)
 
