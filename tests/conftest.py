@@ -13,6 +13,27 @@ hypothesis.settings.register_profile("any machine", deadline=None)  # no test as
 hypothesis.settings.load_profile("any machine")
 
 
+LONG = 10.0  # seconds, on an idle machine
+
+
+def pytest_collection_modifyitems(items):
+    """Files with slow tests come first, so that no process is left with one at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Names the tests that took long and are not marked slow. They do not fail: a machine may be
+    busy."""
+    long = {report.nodeid for report in terminalreporter.getreports("passed")
+            if report.nodeid.startswith("tests/") and report.duration > LONG
+            and "slow" not in report.keywords}
+    if long:
+        terminalreporter.section(f"took more than {LONG:g} seconds and are not marked slow")
+        for name in sorted(long):
+            terminalreporter.line(name)
+
+
 @pytest.fixture(autouse=True, scope="session")
 def one_thread():
     torch.set_num_threads(1)

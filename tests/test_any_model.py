@@ -61,12 +61,10 @@ NETWORKS = {
     "small densenet": (densenet, 64),
     "small convnext": (convnext, 64),
     "mobilenet_v2": (lambda: torchvision.models.mobilenet_v2(num_classes=10), 64),
-    "resnet50": (lambda: torchvision.models.resnet50(num_classes=10), 64),
     "densenet121": (lambda: torchvision.models.densenet121(num_classes=10), 64),
     "convnext_tiny": (lambda: torchvision.models.convnext_tiny(num_classes=10), 64),
 }
-FULL_SIZE = {"mobilenet_v2": ("l1", "slimming"), "resnet50": ("l1",), "densenet121": ("slimming",),
-             "convnext_tiny": ("l1", "sss")}
+FULL_SIZE = {"mobilenet_v2": ("slimming",), "densenet121": ("slimming",), "convnext_tiny": ("sss",)}
 IMPOSSIBLE = {("slimming", "small convnext"): "no batch normalisation"}
 
 

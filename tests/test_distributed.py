@@ -18,6 +18,8 @@ from rethinklab.pruners.sss import SparseScales
 from rethinklab.seeds import generator
 from rethinklab.trainers import distributed
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):

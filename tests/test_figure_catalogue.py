@@ -89,10 +89,18 @@ def test_axes_have_units_and_several_series_a_legend(name):
         assert UNITS.search(plain) or plain in WITHOUT_UNIT, text
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_files_have_the_size_of_the_paper_and_fonts_that_embed(name, tmp_path):
-    figure = FIGURES[name].draw(CASES[name]["usual"](), width="cvpr-column")
-    pdf, png = export(figure, name, tmp_path)[:2]
+@pytest.fixture(scope="module", params=CASES)
+def exported(request, tmp_path_factory):
+    """A figure that was drawn and exported twice, and its files of both times."""
+    name, folder = request.param, tmp_path_factory.mktemp("exported")
+    figures = [FIGURES[name].draw(CASES[name]["usual"](), width="cvpr-column") for _ in range(2)]
+    return figures[0], [
+        export(figure, name, folder / str(place), ["pdf", "png", "svg"], {"results": ["large-0"]})
+        for place, figure in enumerate(figures)]
+
+
+def test_files_have_the_size_of_the_paper_and_fonts_that_embed(exported):
+    figure, ((pdf, png, *_), _) = exported
     content = pdf.read_bytes()
     box = re.search(rb"/MediaBox \[ 0 0 ([\d.]+) ([\d.]+) \]", content).groups()
     size = tuple(figure.get_size_inches())
@@ -103,26 +111,21 @@ def test_files_have_the_size_of_the_paper_and_fonts_that_embed(name, tmp_path):
     assert Image.open(png).size == tuple(int(side * 300) for side in size)
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_pictures_are_byte_identical_when_made_twice(name, tmp_path):
-    made = [export(FIGURES[name].draw(CASES[name]["usual"](), width=TEXT), name, tmp_path / place,
-                   ["pdf", "png", "svg"]) for place in ("a", "b")]
-    for one, two in zip(*made, strict=True):
+def test_files_are_byte_identical_when_made_twice(exported):
+    for one, two in zip(*exported[1], strict=True):
         assert one.read_bytes() == two.read_bytes(), one.name
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_the_csv_holds_the_numbers_and_the_json_their_origin(name, tmp_path):
-    figure = FIGURES[name].draw(CASES[name]["usual"](), width=TEXT)
-    paths = export(figure, name, tmp_path, ["png"], {"results": ["large-0"], "figure": name})
-    table = pd.read_csv(paths[1])
+def test_the_csv_holds_the_numbers_and_the_json_their_origin(exported):
+    figure, ((*_, numbers, origin), _) = exported
+    table = pd.read_csv(numbers)
     assert list(table.columns) == list(figure.numbers.columns)
     for column in figure.numbers.select_dtypes("number"):
         np.testing.assert_allclose(table[column], figure.numbers[column], rtol=1e-9)
-    origin = json.loads(paths[2].read_text())
-    assert origin["alt"] == figure.caption
-    assert origin["results"] == ["large-0"]
-    assert {"commit", "rethinklab", "torch", "matplotlib", "python", "source"} <= set(origin)
+    content = json.loads(origin.read_text())
+    assert content["alt"] == figure.caption
+    assert content["results"] == ["large-0"]
+    assert {"commit", "rethinklab", "torch", "matplotlib", "python", "source"} <= set(content)
 
 
 def test_widths_are_venues_or_inches():

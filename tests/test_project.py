@@ -8,11 +8,13 @@ import re
 import shlex
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import typer
 import yaml
 
+import conftest
 from rethinklab.cli import app
 
 try:
@@ -142,6 +144,17 @@ def test_documented_make_targets_exist():
         flags=re.MULTILINE))
     assert named <= targets
     assert {"demo", "test", "lab", "check", "notebooks", "figures"} <= targets
+
+
+def test_long_tests_without_the_marker_are_named():
+    reports = [SimpleNamespace(nodeid=name, duration=seconds, keywords=keywords)
+               for name, seconds, keywords in (
+                   ("tests/a.py::quick", 9.9, {}), ("tests/a.py::known", 60.0, {"slow": 1}),
+                   ("tests/b.py::new", 10.1, {}), ("notebooks/a.ipynb::Cell 3", 60.0, {}))]
+    lines = []
+    conftest.pytest_terminal_summary(SimpleNamespace(
+        getreports=lambda kind: reports, section=lines.append, line=lines.append))
+    assert lines == ["took more than 10 seconds and are not marked slow", "tests/b.py::new"]
 
 
 def test_links_in_the_documents_lead_somewhere():

@@ -88,7 +88,6 @@ def test_a_study_survives_the_loss_of_a_node(cluster, images, tmp_path):
     assert not list((store.root / "work").glob("driver-*"))
 
 
-@pytest.mark.slow
 def test_a_store_that_nodes_do_not_see_is_named(images, tmp_path):
     study = small_study(images, seeds=1, regimes=["finetune"])
     stage = study.trials(study.load())[0].stages[0]

@@ -59,6 +59,7 @@ def test_the_criterion_in_contributing_runs_a_study(digits, monkeypatch, tmp_pat
     assert len(results.frame) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("begins", "says"), [
     ("# taylor.py", "scratch-b"), ("# net.py", "scratch-b"), ("import matplotlib", "")])
 def test_the_programs_in_contributing_run_as_printed(begins, says, tmp_path):

@@ -17,6 +17,7 @@ from rethinklab.errors import ConfigError
 from rethinklab.experiments.stages import run_one
 from rethinklab.experiments.upkeep import needed
 
+pytestmark = pytest.mark.slow
 LINE = ("run", "--model", "resnet18", "--width", "0.125", "--method", "l1", "--target", "0.5",
         "--size", "32", "--regimes", "finetune,scratch-b-capped", "--epochs", "2", "--lr", "0.01",
         "--batch-size", "8", "--seeds", "1", "--device", "cpu")
