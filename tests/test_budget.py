@@ -125,7 +125,7 @@ def models():
             for name in ("vgg11", "preresnet20")}
 
 
-@pytest.mark.parametrize("target", ["macs:0.5", "params:0.5", "macs:0.8", "params:0.3"])
+@pytest.mark.parametrize("target", ["macs:0.5", "params:0.3"])
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("name", ["vgg11", "preresnet20"])
 def test_budgets_are_met_within_two_per_cent(name, method, target, models, digits):
