@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
+
 import hypothesis
 import pytest
 import torch
@@ -39,10 +41,15 @@ def one_thread():
     torch.set_num_threads(1)
 
 
+@pytest.fixture(scope="session")
+def homes(tmp_path_factory):
+    return tmp_path_factory.mktemp("homes")
+
+
 @pytest.fixture(autouse=True)
-def private_home(tmp_path_factory, monkeypatch):
+def private_home(homes, monkeypatch):
     """No test reads or writes the user's caches."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+    monkeypatch.setenv("XDG_CACHE_HOME", tempfile.mkdtemp(dir=homes))
     monkeypatch.delenv("RETHINKLAB_DATA", raising=False)
 
 

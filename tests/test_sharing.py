@@ -211,7 +211,7 @@ def pair(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_two_processes_divide_a_study(pair, tmp_path):
-    two = pair(20, seeds=6, regimes=["finetune", "scratch-e"])
+    two = pair(12, seeds=6, regimes=["finetune", "scratch-e"])
     assert two.ended() == [0, 0]
     events = two.events()
     did = {pid: [a for p, what, a in events if p == pid and what == "ended"]
@@ -236,7 +236,7 @@ def test_two_processes_divide_a_study(pair, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [0, 1])
 def test_either_is_killed_and_the_other_finishes(pair, number):
-    two = pair(60, seeds=4, regimes=["scratch-e"])
+    two = pair(30, seeds=4, regimes=["scratch-e"])
     victim = two.workers[number]
     two.wait(lambda events: any(p == victim.pid and what == "started" for p, what, _ in events))
     os.kill(victim.pid, signal.SIGKILL)
