@@ -14,19 +14,18 @@ def problems(figure):
     with paper_style():
         figure.draw_without_rendering()
     renderer = figure._get_renderer()
-    found = []
-    for text in shown_texts(figure):
-        box = text.get_window_extent(renderer)
-        page = figure.bbox
+    found, page = [], figure.bbox
+    boxes = {text: text.get_window_extent(renderer) for text in shown_texts(figure)}
+    for text, box in boxes.items():
         if (box.x0 < page.x0 - SLACK or box.x1 > page.x1 + SLACK
                 or box.y0 < page.y0 - SLACK or box.y1 > page.y1 + SLACK):
             found.append(f"{text.get_text()!r} leaves the page")
         if text.get_fontsize() < 6:
             found.append(f"{text.get_text()!r} is smaller than 6 points")
     for note in figure.texts:  # at the foot
-        box = note.get_window_extent(renderer)
-        found += [f"the note covers {text.get_text()!r}" for text in shown_texts(figure)
-                  if text is not note and box.overlaps(text.get_window_extent(renderer))]
+        place = note.get_window_extent(renderer)
+        found += [f"the note covers {text.get_text()!r}" for text, box in boxes.items()
+                  if text is not note and place.overlaps(box)]
     for axes in figure.axes:
         if not axes.axison or not axes.get_visible():
             continue
