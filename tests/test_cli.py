@@ -46,17 +46,15 @@ def stored(tmp_path_factory):
     """A folder with images, and the store of the study that `SMALL` words."""
     folder = tmp_path_factory.mktemp("stored")
     write_images(folder / "images", {"dark": 20, "light": 20})
-    study = rl.Study(f"folder:{folder / 'images'}", "vgg11", width=0.0625, target=0.5, epochs=1,
-                     batch_size=16, seeds=2)
-    rl.run(study, folder / "runs", workers=0, progress=False)
+    rl.run(rl.Study(f"folder:{folder / 'images'}", "vgg11", width=0.0625, target=0.5, epochs=1,
+                    batch_size=16, seeds=2), folder / "runs", workers=0, progress=False)
     return folder
 
 
 @pytest.fixture
 def ran(stored, tmp_path):
     """The images of a study that is stored here."""
-    shutil.copytree(stored / "runs", tmp_path / "runs")
-    return f"folder:{stored / 'images'}"
+    return shutil.copytree(stored / "runs", tmp_path / "runs") and f"folder:{stored / 'images'}"
 
 
 SMALL = ("--model", "vgg11", "--width", "0.0625", "--target", "0.5", "--epochs", "1",
@@ -88,6 +86,7 @@ def test_run_results_and_figures_on_ones_own_images(call, images, tmp_path):
     assert (tmp_path / drawn.splitlines()[0]).suffix == ".svg"
 
 
+@pytest.mark.slow
 def test_figures_are_listed_recorded_drawn_again_and_reported(call, ran, tmp_path):
     code, out, _ = call("figures", "--list")
     assert code == 0

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from processes import lives, wait_until
 from small_studies import NETWORK, outcome, run, small_study, write_task
 
 import rethinklab as rl
@@ -32,7 +33,9 @@ import time
 
 class Held(Tiny):
     def forward(self, images):
-        while self.training and len(images) > 2 and not os.path.exists({flag!r}):
+        end = time.monotonic() + 300
+        while (self.training and len(images) > 2 and time.monotonic() < end
+               and not os.path.exists({flag!r})):
             time.sleep(0.02)
         return super().forward(images)
 
@@ -70,13 +73,14 @@ def test_a_study_survives_the_loss_of_a_node(cluster, images, tmp_path):
 
     def lose_a_node():
         """As soon as both nodes train, for each has room for one stage."""
-        while not hit:
-            running = list((store.root / "work").glob("*/progress.json"))
-            if len(running) == 2:
-                cluster.remove_node(cluster.second, allow_graceful=False)
-                hit.extend(path.parent.name for path in running)
-                (tmp_path / "lost").touch()
-            time.sleep(0.02)
+        work = store.root / "work"
+        wait_until(lambda: len(list(work.glob("*/progress.json"))) == 2, 300)
+        running = list(work.glob("*/progress.json"))
+        workers = [json.loads(path.read_text())["process"] for path in running]
+        cluster.remove_node(cluster.second, allow_graceful=False)
+        wait_until(lambda: sum(map(lives, workers)) == 1)
+        hit.extend(path.parent.name for path in running)
+        (tmp_path / "lost").touch()
 
     watcher = threading.Thread(target=lose_a_node, daemon=True)
     watcher.start()

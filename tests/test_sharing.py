@@ -221,9 +221,9 @@ def test_two_processes_divide_a_study(pair, tmp_path):
     assert all(did.values())
     store = Store(two.root)
     assert {row["attempts"] for row in store.scan()} == {1}
-    # Of the six large networks, which come first and are free, each began with another one.
-    first = [next(a for p, what, a in events if p == pid and what == "started") for pid in did]
-    assert len(set(first)) == 2
+    # Of the six large networks, which come first and are free, each did another one first; both
+    # may have reached for the same.
+    assert all(own[0].startswith("large-") for own in did.values())
     for number, (_, what, _) in enumerate(events):
         if what == "rests":  # then no large network is free any more
             begun = {a for _, what, a in events[:number] if what == "started"}
