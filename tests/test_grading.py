@@ -12,7 +12,8 @@ from types import ModuleType
 import pytest
 from tiny_lesson import RIGHT, STEM, handed_in, snapshot, tiny_project, write_notebook
 
-from rethinklab import cli
+import rethinklab as rl
+from rethinklab import Recipe, cli
 from rethinklab.errors import ConfigError
 from rethinklab.notebook.grading import grade
 from rethinklab.notebook.grading.answers import SELDOM, needed, read_answers
@@ -240,7 +241,9 @@ def test_a_lesson_that_fails_is_told_apart_from_wrong_answers(lesson, project, t
 
 @pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
 def test_solutions_get_full_marks_and_stubs_none(path, monkeypatch):
-    """By the cells of the lesson that its exercises need, and through the two steps of marking."""
+    """By the cells of the lesson that its exercises need, trained for an epoch, and through the two
+    steps of marking."""
+    monkeypatch.setattr(rl, "Recipe", lambda epochs=1, **more: Recipe(epochs=1, **more))
     assignment = read_assignment(path)
     written = {cell.metadata["exercise"]: cell.source for cell in read_lesson(path).cells
                if "exercise" in cell.metadata}
