@@ -44,7 +44,7 @@ def record(
     if network is not None:
         from rethinklab.results.trained import take_trained
 
-        typer.echo(str(take_trained(*found.values(), network)))
+        typer.echo(str(take_trained(next(iter(found.values())), network)))
         return
     for study, results in found.items():
         show_record(*results.save(Path(out) / (name or readable(study)), () if bare else None))
