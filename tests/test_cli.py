@@ -14,7 +14,6 @@ from image_folders import write_images
 import rethinklab as rl
 from rethinklab import cli
 from rethinklab.errors import ConfigError
-from rethinklab.experiments.settings import study_settings
 
 
 @pytest.fixture
@@ -199,38 +198,6 @@ def test_presets_come_with_published_numbers_and_ours(call, images):
     assert "l1-vgg16-cifar10" in out
     code, out, _ = call("status")
     assert code == 0
-
-
-def test_other_epochs_change_all_that_a_recipe_counts_in_epochs():
-    soft = rl.Recipe(epochs=200, finetune_epochs=40, counted_epochs=400)
-    found = soft.changed(epochs=20, lr=0.01)
-    assert (found.epochs, found.finetune_epochs, found.counted_epochs) == (20, 4, 40)
-    assert rl.Recipe().changed(epochs=8) == rl.Recipe(epochs=8)
-
-
-def test_other_settings_begin_with_those_of_the_first_look():
-    for given in ({"lr": 0.2}, {"recipe": {"lr": 0.2}}):
-        first = rl.Study(**study_settings(None, "quick", given))
-        assert first.recipe == rl.Recipe(epochs=4, lr=0.2)
-        named = rl.Study(**study_settings(None, "quick", {**given, "model": "vgg11"}), target=0.4)
-        assert named.recipe == rl.Recipe(epochs=6, lr=0.2)
-        row = rl.Study(**study_settings("l1-vgg16-cifar10", "paper", given))
-        assert row.recipe == rl.Recipe(epochs=160, lr=0.2)
-
-
-def test_a_row_with_other_settings_is_no_longer_that_row():
-    row = "slimming-vgg19-cifar10-70"
-    assert study_settings(row, "paper", {"seeds": 2})["preset"] == row
-    control = study_settings(row, "paper", {"method": "random"})
-    assert control["preset"] == ""
-    assert control["method_options"] == {"of": "slimming", "options": {"strength": 1e-4}}
-    assert rl.Study(**control).pruner.base.strength == 1e-4
-    other = study_settings(row, "paper", {"method": "l1", "target": 0.4})
-    assert (other["preset"], other["method_options"]) == ("", {})
-    published = "sss-resnet50-imagenet-41"
-    assert study_settings(published, "quick", {})["pruned_model"] == "sss_resnet41"
-    own = study_settings(published, "quick", {"target": 0.5})
-    assert "pruned_model" not in own
 
 
 def test_doctor_works_where_torch_does_not(tmp_path):

@@ -162,3 +162,10 @@ def test_values_out_of_range_are_named(wrong):
 def test_a_ratio_below_one_is_no_budget(ratio):
     with pytest.raises(ConfigError, match="ratio"):
         REGIMES["scratch-b"].budget(PAPER, ratio)
+
+
+def test_other_epochs_change_all_that_a_recipe_counts_in_epochs():
+    soft = rl.Recipe(epochs=200, finetune_epochs=40, counted_epochs=400)
+    found = soft.changed(epochs=20, lr=0.01)
+    assert (found.epochs, found.finetune_epochs, found.counted_epochs) == (20, 4, 40)
+    assert rl.Recipe().changed(epochs=8) == rl.Recipe(epochs=8)
