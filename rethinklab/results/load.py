@@ -57,13 +57,18 @@ def load_results(name: str | Path, store: str | Path | Store = "runs") -> Result
     return Results.of(RecordedStudy(recorded[matches[0]]))
 
 
-def load_studies(place: str | Path | Store, names: Sequence[str] = ()) -> dict[str, Results]:
+def load_studies(place: str | Path | Store | None = None, names: Sequence[str] = ()
+                 ) -> dict[str, Results]:
     """The results of many studies, by name.
 
-    place: a store, a folder of recorded studies, or that of one. names: of the studies, or in a
+    place: a store, a folder of recorded studies, or that of one; by default the records that come
+    with the kit. names: of the studies, or in a
     store how they begin; all that have results by default.
     Raises ConfigError for a name that there is not, and where the place holds no study.
     """
+    if place is None and (place := recorded_folder()) is None:
+        raise ConfigError("no records lie in data/results here or beside the package; name a "
+                          "folder of recorded studies, or a store.")
     if isinstance(place, Store) or (Path(place) / "store.json").is_file():
         return _stored(place if isinstance(place, Store) else Store(place, create=False), names)
     folder = Path(place).expanduser()
