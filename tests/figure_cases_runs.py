@@ -119,6 +119,18 @@ def latencies(seeds=3, networks=("unpruned", "pruned"), label=LABEL, broken=Fals
     return labelled(frame, label)
 
 
+def verdicts(studies=12, regimes=("scratch-e", "scratch-b"), label=LABEL, name="study-{}", n=3,
+             baselines=("finetune", "lr-rewind")):
+    """Made-up comparisons of many studies; every other one lacks the second baseline."""
+    rows = [{"study": name.format(study), "regime": regime, "against": against,
+             "mean": study - 4.0, "low": study - 6.0 if n > 1 else np.nan,
+             "high": study - 2.5 + 10 * (study == 1) if n > 1 else np.nan, "n": n, "margin": 0.5,
+             "verdict": "better" if study > 6 else "not decided"}
+            for study in range(studies) for place, against in enumerate(baselines)
+            if not (place and study % 2) for regime in regimes]
+    return labelled(pd.DataFrame(rows), label)
+
+
 # "one layer" and "110 layers" are about figures of layers, of which there is none here.
 CASES = {
     "differences": {
@@ -153,6 +165,13 @@ CASES = {
         "unknown rate": lambda: tickets(lrs=(0.1,)).assign(lr=np.nan),
         "five rates": lambda: tickets((1, 3), (0.2, 0.1, 0.05, 0.02, 0.01)),
         "NaN": lambda: tickets(broken=True), "long label": lambda: tickets(label=LONG),
+    },
+    "forest": {
+        "usual": verdicts, "one study": lambda: verdicts(1), "NaN": lambda: verdicts(n=1),
+        "one recipe": lambda: verdicts(baselines=("finetune",)),
+        "missing regime": lambda: verdicts(regimes=("scratch-b",)),
+        "many studies": lambda: verdicts(60), "long label": lambda: verdicts(label=LONG),
+        "long names": lambda: verdicts(name="a-method-" * 8 + "{}"),
     },
     "learning_curves": {
         "usual": histories, "one seed": lambda: histories(1),

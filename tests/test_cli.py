@@ -104,8 +104,6 @@ def test_figures_are_listed_recorded_drawn_again_and_reported(call, ran, tmp_pat
     assert "not drawn: lottery" in err
     code, out, _ = call("figures", "regimes", "--from", "kept/mine", "--out", "one")
     assert "one/regimes-mine.pdf" in out
-    code, _, err = call("figures", "--from", "kept", "--readme")  # of the project's own studies
-    assert (code, "unknown input of the figure" in err) == (2, True)
     trials = tmp_path / "kept" / "mine" / "trials.csv"
     trials.write_text(trials.read_text().replace("finetune", "fine-tune"))
     code, _, err = call("figures", "--from", "kept")

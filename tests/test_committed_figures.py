@@ -1,16 +1,17 @@
-"""Every figure and table can be drawn from data/results; the few that are committed show them."""
+"""Every figure and table can be drawn from data/results; the one that is committed shows them."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 import rethinklab as rl
 from rethinklab.errors import ConfigError
 from rethinklab.figures.catalogue import FIGURES
-from rethinklab.figures.gallery import stem
-from rethinklab.figures.paper_items import SHOWN, readme, shown
+from rethinklab.figures.forest import forest
+from rethinklab.figures.paper_items import ITEMS, SHOWN, row
 from rethinklab.results.paper_tables import TABLES, paper_table
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -52,29 +53,22 @@ def test_own_rows_of_a_table_hold_the_recorded_means(studies):
                                ).any(axis=None)
 
 
-def test_the_pictures_are_those_that_are_shown_and_few():
-    expected = {f"{stem(kind, name)}.png" for kind, name in SHOWN.items()} | {"README.md"}
-    assert {path.name for path in PICTURES.iterdir()} == expected
-    assert 10 <= len(SHOWN) <= 15
-    assert sum(path.stat().st_size for path in PICTURES.iterdir()) < 2_000_000
+def test_the_picture_of_readme_shows_the_recorded_results(studies):
+    (table,) = FIGURES["forest"].collect(studies).inputs.values()
+    committed = pd.read_csv(PICTURES / "forest.csv")
+    pd.testing.assert_frame_equal(committed, forest(table).numbers, check_dtype=False, rtol=1e-6,
+                                  obj=AGAIN)
+    assert {path.name for path in PICTURES.iterdir()} == {
+        f"forest.{form}" for form in ("csv", "json", "png")}
 
 
-def test_the_overview_and_its_captions_are_of_the_recorded_results(studies):
-    text = (PICTURES / "README.md").read_text(encoding="utf-8")
-    assert text == readme(studies), AGAIN
+def test_what_the_gallery_prefers_is_there(studies):
     for kind, name in SHOWN.items():
-        assert f"![{shown(kind, name, studies).caption}]({stem(kind, name)}.png)" in text
+        assert name in FIGURES[kind].collect(studies).inputs
 
 
-def test_a_picture_of_a_study_that_is_not_there_is_named(studies):
-    with pytest.raises(ConfigError, match="unknown input of the figure regimes 'nothing'"):
-        shown("regimes", "nothing", studies)
-
-
-def test_every_place_of_the_paper_has_a_picture_or_a_reason():
-    lines = (PICTURES / "README.md").read_text(encoding="utf-8").split("## Beyond it")[0]
-    rows = [line for line in lines.splitlines() if line.startswith(("| Fig", "| Tab", "| App"))]
-    assert len(rows) >= 20
-    for row in rows:
-        last = row.split("|")[-2].strip()
-        assert last.startswith("none: ") or "picture" in last or last == "a table", row
+def test_every_place_of_the_paper_has_a_picture_or_a_reason(studies):
+    assert len(ITEMS) >= 20
+    for item in ITEMS:
+        last = row(item, studies).split("|")[-2].strip()
+        assert last.startswith("none: ") or "picture" in last or last == "a table", last

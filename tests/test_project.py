@@ -28,6 +28,8 @@ LAYERS = [("errors", "values", "seeds", "commit", "own", "devices", "lazy", "bar
           ("data", "models"), ("analysis",), ("trainers",), ("pruners",), ("experiments",),
           ("results",), ("figures",), ("notebook",), ("cli",)]
 MOST_IN_A_FUNCTION, MOST_IN_A_FILE = 60, 400
+DOCUMENTS = sorted(path.relative_to(ROOT).as_posix() for folder in ("", "docs", "data", "notebooks")
+                   for path in (ROOT / folder).glob("*.md"))
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
 
@@ -98,7 +100,7 @@ def test_environment_yml_is_a_door_to_the_one_dependency_list():
     pip = next(entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict))
     assert pip == ["-e .[dev]"]
     assert conda == [f"python{project['requires-python']}", "pip"]
-    assert {"dev", "ray", "slurm", "tensorboard"} == set(project["optional-dependencies"])
+    assert {"dev", "docs", "ray", "slurm", "tensorboard"} == set(project["optional-dependencies"])
     required = {re.split(r"[<>=\[ ]", line)[0] for line in
                 project["dependencies"] + project["optional-dependencies"]["dev"]}
     assert required >= {"torch", "torchvision", "jupyterlab", "matplotlib", "seaborn", "pandas",
@@ -120,7 +122,7 @@ def test_every_third_party_import_is_a_declared_dependency():
 
 
 def documented_commands():
-    text = (ROOT / "README.md").read_text() + (ROOT / "CONTRIBUTING.md").read_text()
+    text = "\n".join((ROOT / name).read_text() for name in DOCUMENTS)
     blocks = re.findall(r"```(?:bash|sh|console)\n(.*?)```", text, flags=re.DOTALL)
     lines = [line.split("  #")[0].strip() for block in blocks for line in block.splitlines()]
     return sorted({line for line in lines if line.startswith("rethinklab ")}
@@ -140,10 +142,10 @@ def test_documented_commands_exist_with_their_options(line):
 def test_documented_make_targets_exist():
     targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
     named = set(re.findall(r"^make (\w+)", "\n".join(
-        (ROOT / name).read_text() for name in ("README.md", "CONTRIBUTING.md")),
+        (ROOT / name).read_text() for name in DOCUMENTS),
         flags=re.MULTILINE))
     assert named <= targets
-    assert {"demo", "test", "lab", "check", "notebooks", "figures"} <= targets
+    assert {"demo", "test", "lab", "check", "notebooks", "figures", "docs"} <= targets
 
 
 def test_long_tests_without_the_marker_are_named():
@@ -158,7 +160,15 @@ def test_long_tests_without_the_marker_are_named():
 
 
 def test_links_in_the_documents_lead_somewhere():
-    for name in ("README.md", "CONTRIBUTING.md"):
-        for link in re.findall(r"\]\(([^)#]+)", (ROOT / name).read_text()):
+    for name in DOCUMENTS:
+        for link in re.findall(r"\]\(([^)#\s]+)", (ROOT / name).read_text()):
             if not link.startswith("http"):
-                assert (ROOT / link).exists(), f"{name}: {link}"
+                assert ((ROOT / name).parent / link).exists(), f"{name}: {link}"
+
+
+def test_the_readme_is_short_and_answers_first():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(text.encode()) <= 8192
+    assert text.index("**Against the fine-tuning of 2019") < 1500
+    assert {"docs/lessons.md", "docs/start.md", "notebooks/INSTRUCTOR.md", "RESULTS.md"} <= set(
+        re.findall(r"\]\(([^)#\s]+)", text[:1000]))

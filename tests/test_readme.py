@@ -1,4 +1,4 @@
-"""The README's Python tour runs as printed, at a scale for tests."""
+"""The programs of README and guides run as printed, at a scale for tests."""
 
 from __future__ import annotations
 
@@ -31,21 +31,20 @@ def test_the_python_tour_runs_as_printed(tmp_path, monkeypatch, capsys):
     whole = rl.load_data
     monkeypatch.setattr(rl, "load_data", lambda name: whole(name).subset(600, 200), raising=False)
     space: dict = {}
-    blocks = python_blocks("README.md")
-    assert len(blocks) >= 2
-    for block in blocks:
-        exec(compile(block, "README.md", "exec"), space)
+    (first,) = python_blocks("docs/start.md")
+    (ten,) = python_blocks("README.md")
+    assert len([line for line in ten.splitlines() if line.strip()]) <= 10
+    for block in (first, ten, *python_blocks("docs/budgets.md"), *python_blocks("docs/methods.md")):
+        exec(compile(block, "the tour", "exec"), space)
     assert space["small"] is not space["fresh"]
     assert "Verdict" in capsys.readouterr().out
     assert os.listdir(tmp_path / "runs" / "stages")
 
 
-def test_the_criterion_in_contributing_runs_a_study(digits, monkeypatch, tmp_path):
+def test_the_criterion_of_the_guide_runs_a_study(digits, monkeypatch, tmp_path):
     monkeypatch.setattr(rl.pruners, "METHODS", dict(rl.pruners.METHODS))
     space: dict = {}
-    block = python_blocks("CONTRIBUTING.md")[0]
-    assert block == (ROOT / "rethinklab" / "pruners" / "l2.py").read_text()
-    exec(compile(block, "CONTRIBUTING.md", "exec"), space)
+    exec(compile(python_blocks("docs/own_criterion.md")[0], "own_criterion", "exec"), space)
     rl.pruners.METHODS["l2"] = space["L2Norm"]
     model = rl.build_model("vgg11", width=0.25, seed=2)
     plan = rl.make_pruner("l2", 0.5).fit(model, digits)
@@ -59,11 +58,12 @@ def test_the_criterion_in_contributing_runs_a_study(digits, monkeypatch, tmp_pat
     assert len(results.frame) == 4
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("begins", "says"), [
-    ("# taylor.py", "scratch-b"), ("# net.py", "scratch-b"), ("import matplotlib", "")])
-def test_the_programs_in_contributing_run_as_printed(begins, says, tmp_path):
-    (program,) = [block for block in python_blocks("CONTRIBUTING.md") if block.startswith(begins)]
+@pytest.mark.parametrize(("guide", "begins", "says"), [
+    ("own_criterion", "# taylor.py", "scratch-b"), ("own_network", "# net.py", "scratch-b"),
+    ("figures", "import matplotlib", "")])
+def test_the_programs_of_the_guides_run_as_printed(guide, begins, says, tmp_path):
+    (program,) = [block for block in python_blocks(f"docs/{guide}.md")
+                  if block.startswith(begins)]
     assert len([line for line in program.splitlines() if line.strip()]) <= 15
     write_images(tmp_path / "birds", {"robin": 20, "wren": 20})
     script = tmp_path / (begins[2:] if begins.startswith("#") else "figure.py")

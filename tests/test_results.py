@@ -156,6 +156,7 @@ def test_many_studies_are_loaded_by_name(results, store, tmp_path):
     assert list(rl.load_studies(store, [results.name[:-3]])) == [results.name]
     with pytest.raises(ConfigError, match="Did you mean 'two'"):
         rl.load_studies(tmp_path, ["tow"])
+    assert "l1-vgg11-digits-half-classroom" in rl.load_studies()  # those of the kit
     with pytest.raises(ConfigError, match="load_studies"):
         rl.load_results(tmp_path)
     (tmp_path / "empty").mkdir()

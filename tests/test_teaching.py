@@ -1,4 +1,4 @@
-"""What goes with the notebooks: the teacher's page, the glossary, the README's list."""
+"""What goes with the notebooks: the teacher's page, the glossary, the list of lessons."""
 
 from __future__ import annotations
 
@@ -62,12 +62,13 @@ def test_words_of_the_glossary_are_used_in_their_lesson():
         assert first in text, f"{word} is not in {stem}"
 
 
-def test_the_readme_lists_the_lessons_with_their_questions():
-    page = (ROOT / "README.md").read_text(encoding="utf-8")
+def test_the_list_of_lessons_has_their_questions():
+    page = (ROOT / "docs" / "lessons.md").read_text(encoding="utf-8")
     for path in LESSONS:
         title, question = re.match(r"# \d\d · (.+)\n\n\*\*(.+)\*\*",
                                    read_lesson(path).cells[0].source).groups()
-        assert f"| {path.stem[:2]} | [{title}](notebooks/{path.stem}.ipynb) | {question} |" in page
+        link = f"[{title}](../notebooks/{path.stem}.ipynb)"
+        assert f"| {path.stem[:2]} | {link} | {question} |" in page
 
 
 def test_the_key_reads_difficulty_minutes_and_points():

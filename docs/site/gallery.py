@@ -10,7 +10,7 @@ from records import picture
 
 import rethinklab as rl
 from rethinklab.errors import RethinkError
-from rethinklab.figures.catalogue import FIGURES, FigureKind, each_study
+from rethinklab.figures.catalogue import FIGURES, FigureKind, each_study, no_numbers
 from rethinklab.figures.gallery import stem
 from rethinklab.figures.paper_items import ITEMS, SHOWN, row
 
@@ -58,7 +58,7 @@ def entry(name: str, kind: FigureKind, studies: Mapping[str, rl.Results], source
 def lines(name: str, kind: FigureKind, given: str) -> str:
     """The code that draws a figure of that kind from what is recorded as `given`."""
     first = "import rethinklab as rl"
-    if not given:
+    if kind.source is no_numbers:
         return f"{first}\nfigure = rl.figures.{name}()"
     if isinstance(kind.source, str):
         return (f'{first}\ntable = rl.load_results("{given}").table("{kind.source}")\n'

@@ -34,9 +34,6 @@ def figures(
     list_: Annotated[bool, typer.Option(
         "--list", help="Only say which can be made from what is there, and what is missing.")
     ] = False,
-    readme: Annotated[bool, typer.Option(
-        "--readme", help="Only write OUT/README.md, what of the paper is drawn where, and the few "
-                     "pictures that it shows.")] = False,
 ) -> None:
     """Draw figures and tables from stored results, each with its numbers and its origin.
 
@@ -53,19 +50,12 @@ def figures(
     from rethinklab.figures.style import inches
 
     formats = list(dict.fromkeys(form.strip() for form in format.split(",") if form.strip()))
-    if readme and (list_ or names):
-        raise ConfigError("--readme writes the list of all figures; leave out --list and names.")
     check_names(names or [])
     check_formats(formats)
     across = inches(width)
     studies = open_studies(store, study or [], recorded)
     if list_:
         show_overview(studies, names or [])
-        return
-    if readme:
-        from rethinklab.figures.paper_items import write_readme
-
-        typer.echo("\n".join(map(str, write_readme(out, studies))))
         return
     count = 0
     for drawn in make(studies, names or [], out, formats, across):
@@ -126,7 +116,7 @@ def summary(
         "--from", help="Folder of recorded results.")] = Path("data/results"),
     out: Annotated[Path, typer.Option(help="The page to write.")] = Path("RESULTS.md"),
     readme: Annotated[Path | None, typer.Option(
-        help="Also put the answer and its table between the marks of this page.")] = None,
+        help="Also put the answer in short between the marks of this page.")] = None,
 ) -> None:
     """Say in words and tables what the recorded results answer, published numbers beside."""
     from rethinklab.results import load_studies

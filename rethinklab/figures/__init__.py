@@ -10,6 +10,7 @@ from rethinklab.figures.differences import differences
 from rethinklab.figures.efficiency import efficiency
 from rethinklab.figures.export import export
 from rethinklab.figures.families import families
+from rethinklab.figures.forest import forest
 from rethinklab.figures.histograms import weight_layers, weights
 from rethinklab.figures.kept import kept
 from rethinklab.figures.kernels import kernels
@@ -37,8 +38,8 @@ from rethinklab.figures.targets import targets
 from rethinklab.figures.widths import widths
 
 __all__ = ["FIGURES", "VENUES", "FigureKind", "PaperFigure", "accuracy_budget", "accuracy_ratio",
-           "barrier", "differences", "efficiency", "export", "families", "find_figure", "kept",
-           "kernels", "latency", "layer_costs", "layer_errors", "layer_widths", "learning_curves",
-           "lottery", "movement", "overlap", "paper_style", "pipeline", "recovery", "regimes",
-           "samples", "scale_paths", "scales", "schedules", "scores", "sensitivity", "stage_ratios",
-           "surgery", "targets", "weight_layers", "weights", "widths"]
+           "barrier", "differences", "efficiency", "export", "families", "find_figure", "forest",
+           "kept", "kernels", "latency", "layer_costs", "layer_errors", "layer_widths",
+           "learning_curves", "lottery", "movement", "overlap", "paper_style", "pipeline",
+           "recovery", "regimes", "samples", "scale_paths", "scales", "schedules", "scores",
+           "sensitivity", "stage_ratios", "surgery", "targets", "weight_layers", "weights", "widths"]

@@ -14,6 +14,7 @@ from rethinklab.figures.accuracy_ratio import accuracy_ratio
 from rethinklab.figures.barrier import barrier
 from rethinklab.figures.differences import differences
 from rethinklab.figures.efficiency import efficiency
+from rethinklab.figures.forest import forest
 from rethinklab.figures.histograms import weight_layers, weights
 from rethinklab.figures.kernels import kernels
 from rethinklab.figures.latency import latency
@@ -34,6 +35,7 @@ from rethinklab.results.comparisons import lottery_tables, ratio_tables
 from rethinklab.results.efficiency import efficiency_tables
 from rethinklab.results.groups import grouped, joint_label, of_studies
 from rethinklab.results.stored import StoredStudy
+from rethinklab.results.summary import forest_table
 from rethinklab.trainers.regimes import UNPRUNED
 
 Studies = Mapping[str, Results]
@@ -78,6 +80,12 @@ class FigureKind:
 def no_numbers(studies: Studies) -> Available:
     """For a schematic."""
     return Available({"": None})
+
+
+def all_studies(studies: Studies) -> Available:
+    """The comparisons of all studies that count, in one table."""
+    table = forest_table(studies)
+    return Available({} if table.empty else {"": table})
 
 
 def each_study(studies: Studies) -> Available:
@@ -192,6 +200,9 @@ FIGURES: dict[str, FigureKind] = {
     "differences": FigureKind(differences, each_study,
                               "paired differences with intervals and the band of equivalence",
                               "a study with inherited and with new weights"),
+    "forest": FigureKind(forest, all_studies,
+                         "training from scratch against inherited weights, all studies at once",
+                         "studies with scratch-e or scratch-b, and finetune, over three seeds"),
     "learning_curves": FigureKind(learning_curves, "histories",
                                   "accuracy and loss by epoch", ANY_STUDY),
     "weight_layers": FigureKind(weight_layers, "weights",

@@ -8,16 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from rethinklab.errors import RethinkError, unknown_name
 from rethinklab.figures.catalogue import FIGURES, Studies
-from rethinklab.figures.export import METADATA
-from rethinklab.figures.gallery import stem
-from rethinklab.figures.style import TEXT_WIDTH, PaperFigure, paper_style
 from rethinklab.results.paper_tables import TABLES
-
-DPI = 150
 
 
 @dataclass(frozen=True)
@@ -63,8 +56,8 @@ ITEMS = (
 )
 
 
-# The pictures that the project shows: of each kind, the study or the group it is of.
-SHOWN = {"pipeline": "", "regimes": "l1-vgg16-digits-quick",
+# What the gallery shows of each kind, where there is a choice: the study or the group it is of.
+SHOWN = {"regimes": "l1-vgg16-digits-quick",
          "differences": "l1-vgg11-digits-half-classroom",
          "accuracy_budget": "budgets-vgg11-digits-half-classroom",
          "learning_curves": "l1-vgg11-digits-half-classroom",
@@ -77,57 +70,8 @@ SHOWN = {"pipeline": "", "regimes": "l1-vgg16-digits-quick",
          "overlap": "weight-level-vgg11-digits-0.8-classroom"}
 
 
-def write_readme(out: str | Path, studies: Studies) -> list[Path]:
-    """Write the pictures of `SHOWN` as PNG into `out`, and `out/README.md`: what of the paper is
-    drawn by which function, from which recorded results; the paths."""
-    folder, text = Path(out).expanduser(), readme(studies)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        paths = [folder / "README.md"]
-        paths[0].write_text(text, encoding="utf-8")
-        for kind, name in SHOWN.items():
-            paths.append(folder / f"{stem(kind, name)}.png")
-            with paper_style():
-                shown(kind, name, studies).savefig(paths[-1], dpi=DPI, metadata=METADATA["png"])
-    except OSError as error:
-        raise RethinkError(f"{folder} cannot be written ({error.strerror}); choose another place "
-                           "with --out.") from error
-    return paths
-
-
-def shown(kind: str, name: str, studies: Studies) -> PaperFigure:
-    """A picture of `SHOWN`. Raises ConfigError where the studies do not give it."""
-    found = FIGURES[kind].collect(studies).inputs
-    if name not in found:
-        raise unknown_name(f"input of the figure {kind}", name, found)
-    return FIGURES[kind].draw(found[name], width=TEXT_WIDTH)
-
-
-def readme(studies: Studies) -> str:
-    """The text of the overview."""
-    pictures = {stem(kind, name): shown(kind, name, studies).caption
-                for kind, name in SHOWN.items()}
-    return "\n".join([
-        "# Figures and tables", "",
-        "Made by `make figures`. `rethinklab figures --from data/results` draws all that the "
-        "recorded results give: each as PDF and PNG, the numbers it shows as CSV, and where they "
-        "are from as JSON.", "",
-        *[line for name, caption in pictures.items()
-          for line in (f"![{caption}]({name}.png)", f"`rl.figures.{name.partition('-')[0]}`: "
-                       f"{caption}", "")],
-        "## Of the paper", "",
-        "What each place of the paper shows is told from memory and was not checked against its "
-        "text.", "",
-        "| place | what it shows | drawn by | from recorded results |", "|---|---|---|---|",
-        *(row(item, studies) for item in ITEMS), "",
-        "## Beyond it", "",
-        "| figure | what it shows | from recorded results |", "|---|---|---|",
-        *(f"| `rl.figures.{name}` | {kind.meaning} | {pictured(name, studies)} |"
-          for name, kind in FIGURES.items() if not any(name in item.kinds for item in ITEMS)), ""])
-
-
 def row(item: Item, studies: Studies) -> str:
-    """A line of the overview for something of the paper."""
+    """A line of the gallery's table for something of the paper."""
     calls = [f"`rl.figures.{kind}`" if kind in FIGURES else
              f"`rethinklab figures {kind}`" for kind in item.kinds]
     found = [pictured(kind, studies, item.only) for kind in item.kinds]

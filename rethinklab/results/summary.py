@@ -1,4 +1,4 @@
-"""The recorded results in words: RESULTS.md, and the table of README.md, made from data/results."""
+"""The recorded results in words: RESULTS.md, and the answer in README.md."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from rethinklab.experiments.paper import LEGEND
 from rethinklab.experiments.paper.published import cells
 from rethinklab.pruners import CONTROLS
 from rethinklab.results.across import across_table
+from rethinklab.results.groups import of_studies
 from rethinklab.results.results import Results
 from rethinklab.results.text import mean_sd
 from rethinklab.trainers.regimes import UNPRUNED, regime_title
 
-MOST_ROWS = 12  # of the table in another page
 FEWEST_METHODS = 3  # from which others of their kind can be told
 FEWEST_PAIRS = 3  # below, a comparison is shown and not counted
 ABOVE_CHANCE = 1.5  # times chance, below which a network has learnt next to nothing
+FOREST = ["study", "regime", "against", "mean", "low", "high", "n", "margin", "verdict"]
 COMMAND = "rethinklab summary --from data/results"
 START, END = "<!-- results: made by `rethinklab summary` -->", "<!-- end of results -->"
 BASELINES = {  # of inherited weights, with what the page calls their training
@@ -102,14 +103,13 @@ def answer(studies: Mapping[str, Results]) -> str:
 Tally = dict[str, list[str]]
 
 
-def tally(studies: Mapping[str, Results], baseline: str) -> dict[str, Tally]:
-    """By the title of the scratch regime, the names of the studies that agree with the paper, that
-    disagree and that leave it open.
+def counted(studies: Mapping[str, Results], baseline: str) -> list[tuple[str, PairedComparison]]:
+    """The comparisons with a baseline that count, each with the name of its study.
 
     Counted are studies of three pairs or more of a pruning method; not its controls, not those
     whose fine-tuned networks guess, and of several with the same trials only the first.
     """
-    counted: dict[str, Tally] = {}
+    found: list[tuple[str, PairedComparison]] = []
     seen: set[frozenset[str]] = set()
     for name, results in studies.items():
         if guessing(results) or is_control(results):
@@ -121,9 +121,37 @@ def tally(studies: Mapping[str, Results], baseline: str) -> dict[str, Tally]:
             if c is None or c.n < FEWEST_PAIRS or (trials and trials in seen):
                 continue
             seen.add(trials)
-            counted.setdefault(c.a, {kind: [] for kind in dict.fromkeys(AGREE.values())})[
-                AGREE[c.verdict]].append(name)
-    return counted
+            found.append((name, c))
+    return found
+
+
+def tally(studies: Mapping[str, Results], baseline: str) -> dict[str, Tally]:
+    """By the title of the scratch regime, the names of the studies that agree with the paper, that
+    disagree and that leave it open."""
+    found: dict[str, Tally] = {}
+    for name, c in counted(studies, baseline):
+        found.setdefault(c.a, {kind: [] for kind in dict.fromkeys(AGREE.values())})[
+            AGREE[c.verdict]].append(name)
+    return found
+
+
+def forest_table(studies: Mapping[str, Results]) -> pd.DataFrame:
+    """The comparisons that the answer counts, a row each: study, regime and against (names of
+    regimes), and mean, low, high (points), n, margin and verdict. Those that have most pairs and
+    the widest choice of recipes come first. No rows where nothing is counted."""
+    regimes = {regime_title(regime): regime for regime in SCRATCH}
+    rows = [{"study": name, "regime": regimes[c.a], "against": baseline, "mean": c.mean,
+             "low": c.low, "high": c.high, "n": c.n, "margin": c.margin, "verdict": c.verdict}
+            for baseline in BASELINES for name, c in counted(studies, baseline)]
+    if not rows:
+        return pd.DataFrame(columns=FOREST)
+    frame = pd.DataFrame(rows, columns=FOREST)
+    recipes = frame.groupby("study")["against"].nunique()
+    frame = frame.sort_values("study", kind="stable", key=lambda names: names.map(
+        {name: (-recipes[name], name) for name in recipes.index}))
+    used = {name: studies[name] for name in frame["study"].unique()}
+    return of_studies(frame.reset_index(drop=True), " ".join(limits(used)[:2]).rstrip("."),
+                      list(used.values()))
 
 
 def together(studies: Mapping[str, Results]) -> str:
@@ -143,9 +171,9 @@ def together(studies: Mapping[str, Results]) -> str:
 
 
 def _across(studies: Mapping[str, Results], *baselines: str) -> pd.DataFrame:
-    counted = {name: results for name, results in studies.items()
+    methods = {name: results for name, results in studies.items()
                if not guessing(results) and not is_control(results)}
-    return across_table(counted, [(a, b) for b in baselines for a in SCRATCH])
+    return across_table(methods, [(a, b) for b in baselines for a in SCRATCH])
 
 
 def _most_methods(studies: Mapping[str, Results], baseline: str) -> str:
@@ -218,14 +246,9 @@ def unfinished(results: Results) -> bool:
 def limits(studies: Mapping[str, Results]) -> list[str]:
     """What the answer rests on: scales, data, devices and numbers of seeds."""
     frames = [results.frame for results in studies.values()]
-
-    def values(column: str) -> str:
-        return ", ".join(sorted({str(value) for frame in frames if column in frame
-                                 for value in frame[column].dropna()}))
-
     seeds = [frame["seed"].nunique() for frame in frames]
-    found = [f"Scales: {values('scale')}. Data: {values('data')}. Devices: {values('device')}.",
-             f"Seeds a study: {min(seeds)} to {max(seeds)}."]
+    found = [f"Scales: {_values(studies, 'scale')}. Data: {_values(studies, 'data')}. Devices: "
+             f"{_values(studies, 'device')}.", f"Seeds a study: {min(seeds)} to {max(seeds)}."]
     shared = Counter(address for frame in frames
                      for address in frame.loc[frame["regime"] == UNPRUNED, "address"])
     if any(count > 1 for count in shared.values()):
@@ -242,6 +265,13 @@ def limits(studies: Mapping[str, Results]) -> list[str]:
         found.append("Quick studies train slim networks for a few epochs: they show how the "
                      "question is asked and not what holds at the published scale.")
     return found
+
+
+def _values(studies: Mapping[str, Results], column: str) -> str:
+    """What the studies have in a column, by commas."""
+    frames = [results.frame for results in studies.values()]
+    return ", ".join(sorted({str(value) for frame in frames if column in frame
+                             for value in frame[column].dropna()}))
 
 
 def cautions(studies: Mapping[str, Results]) -> list[str]:
@@ -296,21 +326,36 @@ def _together_section(studies: Mapping[str, Results]) -> list[str]:
             "kind, as if these had been drawn by chance.", "", table, ""] if table else []
 
 
+def short_answer(studies: Mapping[str, Results]) -> str:
+    """The answer in a line for each way to train inherited weights, and its scope in one more."""
+    lines = []
+    for baseline, meaning in BASELINES.items():
+        tallies = tally(studies, baseline)
+        if not sum(map(sum_of, tallies.values())):
+            continue
+        told = "; ".join(f"{regime}: at least as good in {len(found['agrees'])} of "
+                         f"{sum_of(found)}, worse in {len(found['disagrees'])}"
+                         for regime, found in tallies.items())
+        several = _most_methods(studies, baseline) or f"{told}; else not decided."
+        lines.append(f"- **Against {meaning}:** {conclusion(tallies)} {several}")
+    if not lines:
+        return answer(studies)
+    seeds = [results.frame["seed"].nunique() for results in studies.values()]
+    return "\n".join([
+        *lines, f"- **Scope:** {_values(studies, 'data')}; scales {_values(studies, 'scale')}; "
+        f"{min(seeds)} to {max(seeds)} seeds; {_values(studies, 'device')}. The "
+        "[results](RESULTS.md) name each study and what limits it."])
+
+
 def with_results(text: str, studies: Mapping[str, Results]) -> str:
-    """A page whose part between the marks is the answer and the table of those studies that have
-    most pairs. Raises ConfigError where the marks are missing."""
+    """A page whose part between the marks is the answer in short. Raises ConfigError where the
+    marks are missing."""
     if START not in text or END not in text:
         raise ConfigError(f"the page has no line {START!r} and, after it, {END!r}, between which "
                           "the results go.")
-    pairs = {name: max((c.n for c in verdicts(results)), default=0)
-             for name, results in studies.items()}
-    most = sorted(studies, key=lambda name: (is_control(studies[name]), -pairs[name]))[:MOST_ROWS]
-    counted = {name: studies[name] for name in studies if name in most
-               and pairs[name] >= FEWEST_PAIRS}
     before, _, rest = text.partition(START)
     after = rest.partition(END)[2]
-    return "\n".join([before + START, "", answer(studies), "", results_table(counted), "",
-                      END + after])
+    return "\n".join([before + START, "", short_answer(studies), "", END + after])
 
 
 def write_summary(studies: Mapping[str, Results], out: str | Path,
