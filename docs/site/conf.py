@@ -27,6 +27,7 @@ autodoc_typehints_description_target = "documented"
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
 
+pygments_style, pygments_dark_style = "friendly", "monokai"
 html_theme = "furo"
 html_title = f"rethinklab {version}"
 html_static_path = ["static"]

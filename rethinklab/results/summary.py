@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import pandas as pd
@@ -33,6 +34,7 @@ AGREE = {"better": "agrees", "equivalent": "agrees", "not inferior": "agrees",
          "worse": "disagrees", "not decided": "open"}
 
 
+@lru_cache(maxsize=256)
 def verdicts(results: Results) -> list[PairedComparison]:
     """What the study says about Scratch-E and Scratch-B against the two ways to train inherited
     weights that the summary looks at, of the seeds that have both: one family."""
@@ -224,6 +226,7 @@ def who_agrees(studies: Mapping[str, Results]) -> list[str]:
             for kind, names in found.items() if names]
 
 
+@lru_cache(maxsize=256)
 def guessing(results: Results) -> bool:
     """Whether the fine-tuned networks do hardly better than chance."""
     means = results.summary()["mean"]
