@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from rethinklab.lazy import attributes
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"
 
 _WHERE = {
     "load_data": "data", "ImageData": "data", "Images": "data",

@@ -15,7 +15,9 @@ import typer
 import yaml
 
 import conftest
+from rethinklab import __version__
 from rethinklab.cli import app
+from rethinklab.home import INSIDE
 
 try:
     import tomllib
@@ -24,7 +26,8 @@ except ImportError:  # Python 3.10
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "rethinklab"
-LAYERS = [("errors", "values", "seeds", "commit", "own", "devices", "lazy", "bars"),
+LAYERS = [("errors", "values", "seeds", "commit", "own", "devices", "lazy", "bars",
+           "home"),
           ("data", "models"), ("analysis",), ("trainers",), ("pruners",), ("experiments",),
           ("results",), ("figures",), ("notebook",), ("cli",)]
 MOST_IN_A_FUNCTION, MOST_IN_A_FILE = 60, 400
@@ -105,6 +108,29 @@ def test_environment_yml_is_a_door_to_the_one_dependency_list():
                 project["dependencies"] + project["optional-dependencies"]["dev"]}
     assert required >= {"torch", "torchvision", "jupyterlab", "matplotlib", "seaborn", "pandas",
                         "ipywidgets", "nbval", "pytest"}
+
+
+def test_the_release_has_one_version_and_the_package_carries_lessons_and_records():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert project["project"]["dynamic"] == ["version"]
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["version"] == __version__
+    newest = re.search(r"^## \[([^]]+)\] - \d{4}-\d\d-\d\d$", (ROOT / "CHANGELOG.md").read_text(),
+                       flags=re.MULTILINE)
+    assert newest.group(1) == __version__
+    carried = project["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
+    assert {"notebooks", "data"} == set(carried)
+    assert all(place == f"rethinklab/{INSIDE}/{name}" for name, place in carried.items())
+
+
+def test_forms_and_workflow_of_the_forge_are_whole():
+    for path in (ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml"):
+        form = yaml.safe_load(path.read_text())
+        assert {"name", "description", "body"} <= set(form)
+        assert all(field["attributes"]["label"] for field in form["body"])
+    (job,) = yaml.safe_load((ROOT / ".github" / "workflows" / "check.yml").read_text())[
+        "jobs"].values()
+    assert any(".ci/run" in step.get("run", "") for step in job["steps"])
 
 
 def test_every_third_party_import_is_a_declared_dependency():

@@ -7,9 +7,12 @@ import pytest
 from tiny_lesson import STEM, tiny_project
 
 from rethinklab import cli
-from rethinklab.errors import ConfigError
+from rethinklab.errors import ConfigError, RethinkError
 from rethinklab.notebook.grading import handout
 from rethinklab.notebook.grading.handout import choose_lessons, write_handout
+from rethinklab.notebook.session import Session, find_root
+from rethinklab.notebook.source import make, read_lesson
+from rethinklab.results.load import recorded_folder
 
 
 @pytest.fixture
@@ -90,3 +93,41 @@ def test_a_project_without_lessons_says_where_to_get_them(tmp_path, monkeypatch)
     monkeypatch.setattr(handout, "find_root", lambda: tmp_path)
     with pytest.raises(ConfigError, match=r"no lessons in .*clone the project"):
         handout.find_sources()
+
+
+@pytest.mark.parametrize("address", ["", "https://example.org/kit"])
+def test_nothing_leads_to_an_address_that_is_not_set(address, sources, monkeypatch):
+    monkeypatch.setattr("rethinklab.notebook.source._home", lambda: address)
+    made = make(read_lesson(sources / f"{STEM}.py"), "student", STEM)
+    fetching = [cell for cell in made.cells if "colab" in cell.metadata.get("tags", ())]
+    assert len(fetching) == bool(address)
+    assert ("Open in Colab" in made.cells[0].source) == bool(address)
+
+
+def test_lessons_are_copied_out_and_never_over_work(tmp_path):
+    cli.notebooks.lessons(tmp_path / "mine")
+    first = tmp_path / "mine" / "00_start_here.ipynb"
+    assert len(list(first.parent.glob("*.ipynb"))) == 16
+    first.write_text("work")
+    with pytest.raises(ConfigError, match="00_start_here.ipynb already"):
+        cli.notebooks.lessons(tmp_path / "mine")
+    assert first.read_text() == "work"
+    cli.notebooks.lessons(tmp_path / "mine", force=True)
+    assert nbformat.read(first, as_version=4).cells
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RethinkError, match="another folder"):
+        cli.notebooks.lessons(tmp_path / "file" / "mine")
+
+
+def test_an_installed_package_brings_lessons_and_records(tmp_path, monkeypatch):
+    kit = tmp_path / "package" / "kit"
+    for part in ("notebooks", "data/results"):
+        (kit / part).mkdir(parents=True)
+    monkeypatch.setattr("rethinklab.home.PACKAGE", kit.parent)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("RETHINKLAB_STORE")
+    assert find_root() == kit
+    assert recorded_folder() == kit / "data" / "results"
+    assert Session(0, "cached", kit).store == tmp_path / "runs"
+    with pytest.raises(ConfigError, match="rethinklab lessons DIR"):
+        cli.notebooks.lab()

@@ -36,8 +36,9 @@ app = typer.Typer(
            "4 time was up, 130 interrupted. Whatever was finished is stored, and the next run goes "
            "on from it.")
 for command in (figures.figures, recording.record, figures.report, recording.rerun, figures.summary,
-                notebooks.student, notebooks.grade, run.demo, run.run, listing.list_,
-                results.results, results.compare, results.status, doctor.doctor, notebooks.lab):
+                notebooks.lessons, notebooks.student, notebooks.grade, run.demo, run.run,
+                listing.list_, results.results, results.compare, results.status, doctor.doctor,
+                notebooks.lab):
     app.command(command.__name__.rstrip("_"))(command)
 app.add_typer(store.store_app, name="store")
 app.add_typer(data.data_app, name="data")

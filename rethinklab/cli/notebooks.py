@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -16,18 +17,55 @@ from rethinklab.errors import ConfigError, RethinkError
 def lab(options: Annotated[list[str] | None, typer.Argument(
             help="Passed on to JupyterLab; put -- before them.")] = None,
         notebooks: Annotated[Path | None, typer.Option(
-            help="Folder to open. [default: the project's notebooks]")] = None) -> None:
+            help="Folder to open. [default: the notebooks of the clone]")] = None) -> None:
     """Open the notebooks in JupyterLab.
 
     Example: rethinklab lab -- --no-browser --port 8890
     """
-    folder = notebooks or Path(__file__).resolve().parents[2] / "notebooks"
+    from rethinklab.home import home, installed
+
+    if notebooks is None and installed():
+        raise ConfigError("the lessons lie in the installed package, where nobody should work; "
+                          "`rethinklab lessons DIR` copies them out, and --notebooks DIR opens "
+                          "them.")
+    folder = notebooks or home() / "notebooks"
     if not folder.is_dir():
-        raise ConfigError(f"there is no folder {folder}; clone the project for its notebooks, or "
-                          "name a folder with --notebooks.")
+        raise ConfigError(f"there is no folder {folder}; `rethinklab lessons DIR` makes one.")
     if importlib.util.find_spec("jupyterlab") is None:
         raise ConfigError("jupyterlab is not installed; pip install jupyterlab.")
     os.execv(sys.executable, [sys.executable, "-m", "jupyterlab", str(folder), *(options or [])])
+
+
+def lessons(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to copy to.")],
+    force: Annotated[bool, typer.Option(
+        "--force", help="Replace lessons that are there, with all that was written in them.")
+    ] = False,
+) -> None:
+    """Copy the lessons and their glossary out, to work in.
+
+    Examples:
+
+    rethinklab lessons mine
+
+    rethinklab lab --notebooks mine
+    """
+    from rethinklab.home import home
+
+    sources = [*sorted((home() / "notebooks").glob("*.ipynb")), home() / "notebooks/GLOSSARY.md"]
+    there = [path.name for path in sources if (folder / path.name).exists()]
+    if there and not force:
+        raise ConfigError(f"{folder} has {there[0]} already, and what was written in it would be "
+                          "lost; name another folder, or replace the lessons with --force.")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in sources:
+            shutil.copyfile(path, folder / path.name)
+    except OSError as error:
+        raise RethinkError(f"the lessons cannot be written to {folder} ({error.strerror}); name "
+                           "another folder.") from error
+    typer.echo(f"{len(sources) - 1} lessons are in {folder}; open them with `rethinklab lab "
+               f"--notebooks {folder}`, and begin with 00.")
 
 
 def student(

@@ -18,6 +18,7 @@ from rethinklab.experiments.queue import Entry, choose, load_queue
 from rethinklab.experiments.settings import study_settings
 from rethinklab.experiments.study import Study
 from rethinklab.figures.style import say_scale
+from rethinklab.home import home, installed
 from rethinklab.notebook.checks.common import Unanswered, Wrong
 from rethinklab.notebook.display import show_figures
 from rethinklab.results import Results, load_studies, run
@@ -112,7 +113,9 @@ class Session:
     def store(self) -> Path:
         """Where studies that run here are kept: the folder runs of the project, or the one that
         the environment variable RETHINKLAB_STORE names."""
-        return Path(os.environ.get(STORE_VARIABLE) or self.root / "runs")
+        if STORE_VARIABLE in os.environ:
+            return Path(os.environ[STORE_VARIABLE])
+        return (Path.cwd() if installed() and self.root == home() else self.root) / "runs"
 
 
 def counterpart(entry: Entry, scale: str) -> Study:
@@ -163,10 +166,10 @@ def start(number: int, scale: str | None = None, strict: bool = False) -> Sessio
 
 
 def find_root() -> Path:
-    """The project folder: the nearest folder above the working one, or else above the package,
-    that holds data/results. Raises ConfigError where there is none."""
+    """The project folder: the nearest above the working one that holds data/results and notebooks,
+    or else the one that came with the package. Raises ConfigError where there is none."""
     here = Path.cwd()
-    for folder in (here, *here.parents, Path(rethinklab.__file__).resolve().parents[1]):
+    for folder in (here, *here.parents, home()):
         if (folder / "data" / "results").is_dir() and (folder / "notebooks").is_dir():
             return folder
     raise ConfigError(f"no project folder with data/results and notebooks lies above {here}; "

@@ -31,6 +31,12 @@ import nbformat
 from nbformat import NotebookNode
 
 from rethinklab.errors import ConfigError
+from rethinklab.home import home
+
+try:
+    import tomllib
+except ImportError:  # Python 3.10
+    import tomli as tomllib
 
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"  # as nbgrader has them
 KINDS = ("public", "student", "solutions")
@@ -69,16 +75,18 @@ def make(lesson: NotebookNode, kind: str, stem: str = "") -> NotebookNode:
 
     kind: "public", with stubs and folded hints and solutions; "student", the same without the
     solutions, to hand in; "solutions", with nbgrader's markers and checks that raise, which is
-    also what nbgrader takes as an assignment's source. stem: NN_topic, for the link to Colab.
+    also what nbgrader takes as an assignment's source. stem: NN_topic, for the link to Colab, where
+    the project has an address.
     Code cells have no outputs; cells have nbgrader's metadata in all kinds.
     """
     if kind not in KINDS:
         raise ConfigError(f"kind {kind!r} of notebook must be one of {', '.join(KINDS)}.")
     cells = [made for cell in lesson.cells for made in _cells(cell, lesson, kind)]
-    if stem:
-        cells[0].source += f"\n\n[Open in Colab]({_colab_link(stem)})"
+    address = _home()
+    if stem and address:
+        cells[0].source += f"\n\n[Open in Colab]({_colab_link(address, stem)})"
         place = next(i for i, cell in enumerate(cells) if cell.cell_type == "code")
-        cells.insert(place, _code(COLAB.format(home=_home(), name=_home().rsplit("/", 1)[-1]),
+        cells.insert(place, _code(COLAB.format(home=address, name=address.rsplit("/", 1)[-1]),
                                   {"tags": ["colab"]}))
     for number, cell in enumerate(cells):
         cell["id"] = f"cell-{number:02d}"
@@ -200,13 +208,19 @@ def _slide(cell: NotebookNode) -> str:
 
 
 def _home() -> str:
-    """Where the project lives, from pyproject.toml."""
-    links = dict(link.split(", ", 1) for link in metadata("rethinklab").get_all("Project-URL", []))
-    return links["Repository"]
+    """Where the project can be cloned from: [project.urls] of pyproject.toml, the one place that
+    says so; "" where it is published nowhere, so that nothing is fetched from a stranger's."""
+    project = home() / "pyproject.toml"
+    if project.is_file():  # in a clone, whose installed metadata may be older
+        urls = tomllib.loads(project.read_text(encoding="utf-8"))["project"].get("urls", {})
+    else:
+        urls = dict(link.split(", ", 1) for link in
+                    metadata("rethinklab").get_all("Project-URL", []))
+    return str(urls.get("Repository", ""))
 
 
-def _colab_link(stem: str) -> str:
-    place = _home().removeprefix("https://github.com/")
+def _colab_link(address: str, stem: str) -> str:
+    place = address.removeprefix("https://github.com/")
     return f"https://colab.research.google.com/github/{place}/blob/main/notebooks/{stem}.ipynb"
 
 

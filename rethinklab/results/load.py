@@ -7,11 +7,11 @@ from functools import wraps
 from pathlib import Path
 from typing import ParamSpec
 
-import rethinklab
 from rethinklab.errors import ConfigError, unknown_name
 from rethinklab.experiments import runner
 from rethinklab.experiments.store import Store
 from rethinklab.experiments.study import Study
+from rethinklab.home import home
 from rethinklab.results.files import STUDY, RecordedStudy
 from rethinklab.results.results import Results
 from rethinklab.results.stored import StoredStudy
@@ -95,8 +95,8 @@ def _folders(place: Path | None) -> dict[str, Path]:
 
 
 def recorded_folder() -> Path | None:
-    """data/results of the working folder, or else of the project that the package lies in."""
-    for root in (Path.cwd(), Path(rethinklab.__file__).resolve().parents[1]):
+    """data/results of the working folder, or else those that come with the kit."""
+    for root in (Path.cwd(), home()):
         if (root / "data" / "results").is_dir():
             return root / "data" / "results"
     return None
