@@ -109,7 +109,7 @@ def test_lessons_are_copied_out_and_never_over_work(tmp_path):
     first = tmp_path / "mine" / "00_start_here.ipynb"
     assert len(list(first.parent.glob("*.ipynb"))) == 16
     first.write_text("work")
-    with pytest.raises(ConfigError, match="00_start_here.ipynb already"):
+    with pytest.raises(ConfigError, match=r"00_start_here\.ipynb already"):
         cli.notebooks.lessons(tmp_path / "mine")
     assert first.read_text() == "work"
     cli.notebooks.lessons(tmp_path / "mine", force=True)

@@ -15,7 +15,7 @@ from rethinklab.figures import PaperFigure, paper_style
 from rethinklab.results.paper_tables import TABLES, paper_table
 
 DPI = 150
-PICTURES = ("differences", "regimes")  # of a study's page, where it allows them
+PICTURES = ("differences", "regimes")  # for a study's page: the first that it allows
 TRIALS = {"regime": "regime", "seed": "seed", "test_accuracy": "test accuracy (%)",
           "epochs": "epochs", "params": "parameters", "macs": "MACs", "seconds": "seconds",
           "address": "address"}
@@ -69,7 +69,7 @@ def study_page(name: str, results: rl.Results, source: Path) -> str:
     trials[TRIALS["test_accuracy"]] *= 100
     notes = [*verdicts, *(f"Note: {note}" for note in results.notes())]
     return "\n\n".join([
-        f"# {name}", f"{results.label}.", *pictures(name, results, source),
+        f"# {name}", f"{results.label}.", *answering(name, results, source),
         "## What came out", table(results.table()), *(f"- {line}" for line in notes),
         "## Read it, draw it, run it again",
         f'```python\nresults = rl.load_results("{name}")\nrl.figures.differences(results)\n```',
@@ -78,15 +78,14 @@ def study_page(name: str, results: rl.Results, source: Path) -> str:
         "## What was asked", table(asked), "## Every trial", table(trials)]) + "\n"
 
 
-def pictures(name: str, results: rl.Results, source: Path) -> list[str]:
-    """The figures that answer the study's question, as far as it allows them."""
-    shown = []
+def answering(name: str, results: rl.Results, source: Path) -> list[str]:
+    """The figure that answers the study's question, as far as it allows one."""
     for kind in PICTURES:
         try:
-            shown.append(picture(getattr(rl.figures, kind)(results), source, f"{kind}-{name}"))
+            return [picture(getattr(rl.figures, kind)(results), source, f"{kind}-{name}")]
         except RethinkError:  # of one regime, say
             continue
-    return shown
+    return []
 
 
 def rows_of_the_paper(studies: Mapping[str, rl.Results]) -> str:

@@ -111,10 +111,11 @@ class Session:
 
     @property
     def store(self) -> Path:
-        """Where studies that run here are kept: the folder runs of the project, or the one that
-        the environment variable RETHINKLAB_STORE names."""
-        if STORE_VARIABLE in os.environ:
-            return Path(os.environ[STORE_VARIABLE])
+        """Where studies that run here are kept: the folder runs of the project, the working one
+        where the package is installed, or that which the environment variable RETHINKLAB_STORE
+        names."""
+        if named := os.environ.get(STORE_VARIABLE):
+            return Path(named)
         return (Path.cwd() if installed() and self.root == home() else self.root) / "runs"
 
 
