@@ -42,4 +42,5 @@ __all__ = ["FIGURES", "VENUES", "FigureKind", "PaperFigure", "accuracy_budget", 
            "kept", "kernels", "latency", "layer_costs", "layer_errors", "layer_widths",
            "learning_curves", "lottery", "movement", "overlap", "paper_style", "pipeline",
            "recovery", "regimes", "samples", "scale_paths", "scales", "schedules", "scores",
-           "sensitivity", "stage_ratios", "surgery", "targets", "weight_layers", "weights", "widths"]
+           "sensitivity", "stage_ratios", "surgery", "targets", "weight_layers", "weights",
+           "widths"]
