@@ -344,8 +344,9 @@ def short_answer(studies: Mapping[str, Results]) -> str:
     if not lines:
         return answer(studies)
     seeds = [results.frame["seed"].nunique() for results in studies.values()]
+    data = _values(studies, "data").replace("folder:", "")
     return "\n".join([
-        *lines, f"- **Scope:** {_values(studies, 'data')}; scales {_values(studies, 'scale')}; "
+        *lines, f"- **Scope:** {data}; scales {_values(studies, 'scale')}; "
         f"{min(seeds)} to {max(seeds)} seeds; {_values(studies, 'device')}. The "
         "[results](RESULTS.md) name each study and what limits it."])
 
