@@ -46,8 +46,8 @@ def find_sources() -> Path:
     """The folder notebooks/source of the project. Raises ConfigError where it is not found."""
     folder = find_root() / "notebooks" / "source"
     if not any(folder.glob(LESSON)):
-        raise ConfigError(f"there are no lessons in {folder}; clone the project, which an "
-                          "installed package does not hold, and call this inside it.")
+        raise ConfigError(f"there are no lessons in {folder}; call this inside the project, or "
+                          "outside of every folder that has notebooks and data/results.")
     return folder
 
 
