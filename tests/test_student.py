@@ -91,7 +91,7 @@ def test_the_command(sources, tmp_path, monkeypatch, capsys):
 
 def test_a_project_without_lessons_says_where_to_get_them(tmp_path, monkeypatch):
     monkeypatch.setattr(handout, "find_root", lambda: tmp_path)
-    with pytest.raises(ConfigError, match=r"no lessons in .*clone the project"):
+    with pytest.raises(ConfigError, match=r"no lessons in .*call this inside"):
         handout.find_sources()
 
 
