@@ -57,6 +57,8 @@ def pages(source: Path) -> dict[str, str]:
     found["RESULTS.md"] += toctree([page for page in made if page.startswith("data/")])
     found["api/index.md"] = made.pop("api/index.md") + toctree(
         [page for page in made if page.startswith("api/")])
+    for page in found:
+        found[page] = found[page].replace(f"](../{HOME}", "](../index.md")
     home = (ROOT / HOME).read_text(encoding="utf-8")
     menu = [toctree([page for page in group if page in found], caption)
             for caption, group in COPIED]
