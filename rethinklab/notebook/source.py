@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
 import textwrap
 from collections.abc import Iterator
 from importlib.metadata import metadata
@@ -33,9 +34,9 @@ from nbformat import NotebookNode
 from rethinklab.errors import ConfigError
 from rethinklab.home import home
 
-try:
+if sys.version_info >= (3, 11):
     import tomllib
-except ImportError:  # Python 3.10
+else:
     import tomli as tomllib
 
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"  # as nbgrader has them
