@@ -44,7 +44,9 @@ def test_the_python_tour_runs_as_printed(tmp_path, monkeypatch, capsys):
 def test_the_criterion_of_the_guide_runs_a_study(digits, monkeypatch, tmp_path):
     monkeypatch.setattr(rl.pruners, "METHODS", dict(rl.pruners.METHODS))
     space: dict = {}
-    exec(compile(python_blocks("docs/own_criterion.md")[0], "own_criterion", "exec"), space)
+    block = python_blocks("docs/own_criterion.md")[0]
+    assert block == (ROOT / "rethinklab" / "pruners" / "l2.py").read_text()
+    exec(compile(block, "own_criterion", "exec"), space)
     rl.pruners.METHODS["l2"] = space["L2Norm"]
     model = rl.build_model("vgg11", width=0.25, seed=2)
     plan = rl.make_pruner("l2", 0.5).fit(model, digits)
@@ -58,6 +60,7 @@ def test_the_criterion_of_the_guide_runs_a_study(digits, monkeypatch, tmp_path):
     assert len(results.frame) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("guide", "begins", "says"), [
     ("own_criterion", "# taylor.py", "scratch-b"), ("own_network", "# net.py", "scratch-b"),
     ("figures", "import matplotlib", "")])
