@@ -73,7 +73,8 @@ def layout_kept(figure: PaperFigure) -> Iterator[None]:
     figure.set_layout_engine("none")
     for axes in figure.axes:
         box = axes.get_position(original=True)
-        axes.set_position([round(side, PLACES) for side in box.bounds], which="original")
+        left, bottom, width, height = (round(side, PLACES) for side in box.bounds)
+        axes.set_position((left, bottom, width, height), which="original")
         axes.apply_aspect()
     try:
         yield
