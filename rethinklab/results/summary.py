@@ -30,6 +30,8 @@ BASELINES = {  # of inherited weights, with what the page calls their training
     "finetune": "the fine-tuning of 2019, a quarter of the epochs at the last learning rate",
     "lr-rewind": "LR rewinding, the whole schedule once more"}
 SCRATCH = ("scratch-e", "scratch-b")
+BUDGETS = {"Scratch-E": "new weights, as many epochs",
+           "Scratch-B": "new weights, as much computation"}
 AGREE = {"better": "agrees", "equivalent": "agrees", "not inferior": "agrees",
          "worse": "disagrees", "not decided": "open"}
 
@@ -185,10 +187,19 @@ def _most_methods(studies: Mapping[str, Results], baseline: str) -> str:
         return ""
     counts = rows["methods"].str.count(",") + 1
     rows = rows[rows["group"] == rows.loc[counts.idxmax(), "group"]]
-    said = " and ".join(f"{row.a} {row.mean:+.2f} ({row.low:+.2f} to {row.high:+.2f})"
-                        for row in rows.itertuples())
+    said = "; ".join(f"{row.a} ({BUDGETS[row.a]}) {_where(row.mean, row.low, row.high)}"
+                     for row in rows.itertuples())
     return (f"Over {counts.max()} methods and {rows['seeds'].iloc[0]} seeds together "
-            f"({rows['group'].iloc[0]}), in points with 95 % intervals: {said}.")
+            f"({rows['group'].iloc[0]}): {said}.")
+
+
+def _where(mean: float, low: float, high: float) -> str:
+    """Where new weights end, with an interval at 95 %."""
+    if low > 0 or high < 0:
+        near, far = sorted((abs(low), abs(high)))
+        return (f"ends {abs(mean):.2f} points {'above' if mean > 0 else 'below'} "
+                f"(95 % interval {near:.2f} to {far:.2f})")
+    return f"cannot be told apart ({mean:+.2f} points, 95 % interval {low:+.2f} to {high:+.2f})"
 
 
 def sum_of(found: Tally) -> int:
