@@ -67,7 +67,7 @@ def test_the_ladder_has_pairs_enough_and_the_controls_of_its_claims(monkeypatch)
         if "digits" in name:
             assert {"unpruned-longer", "unpruned-rewind"} <= set(study.regime_names), name
             assert (study.images, study.precision) == (None, "bf16"), name
-    for name in ("l1-vgg11-digits", "weight-level-vgg11-digits", "budgets-vgg11-digits"):
+    for name in ("weight-level-vgg11-digits", "budgets-vgg11-digits"):
         assert len(ladder[name].seed_numbers) == 10
 
 

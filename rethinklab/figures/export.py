@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,6 @@ METADATA: dict[str, dict[str, Any]] = {
     "svg": {"Date": None, "Creator": "rethinklab"},
     "pgf": {},
 }
-PLACES = 6  # decimals of a panel's place, as shares of the figure
 
 
 def export(figure: PaperFigure, name: str, out: str | Path = "figures",
@@ -43,7 +41,7 @@ def export(figure: PaperFigure, name: str, out: str | Path = "figures",
     try:
         folder.mkdir(parents=True, exist_ok=True)
         written = []
-        with paper_style(), layout_kept(figure):
+        with paper_style():
             for form in formats:
                 path = folder / f"{name}.{form}"
                 details = METADATA[form]
@@ -62,24 +60,6 @@ def export(figure: PaperFigure, name: str, out: str | Path = "figures",
         raise RethinkError(f"the figure {name} cannot be written to {folder} ({error.strerror}); "
                            "choose another place with --out.") from error
     return [*written, table, where]
-
-
-@contextmanager
-def layout_kept(figure: PaperFigure) -> Iterator[None]:
-    """The panels where the layout puts them, rounded: its solver may end in other last bits when a
-    figure is drawn again, and names in an SVG are hashes of these."""
-    figure.draw_without_rendering()
-    engine = figure.get_layout_engine()
-    figure.set_layout_engine("none")
-    for axes in figure.axes:
-        box = axes.get_position(original=True)
-        left, bottom, width, height = (round(side, PLACES) for side in box.bounds)
-        axes.set_position((left, bottom, width, height), which="original")
-        axes.apply_aspect()
-    try:
-        yield
-    finally:
-        figure.set_layout_engine(engine)
 
 
 def check_formats(formats: Sequence[str]) -> None:

@@ -50,6 +50,19 @@ class PaperFigure(Figure):
     footed: bool = True
 
 
+class RoundedLayout(ConstrainedLayoutEngine):
+    """Constrained layout whose panels lie on rounded places: its solver may end in other last bits
+    when a figure is drawn again, and names in an SVG are hashes of these."""
+
+    def execute(self, fig: Any) -> Any:
+        done = super().execute(fig)
+        for axes in fig.axes:
+            left, bottom, width, height = axes.get_position(original=True).bounds
+            axes._set_position((round(left, PLACES), round(bottom, PLACES), round(width, PLACES),
+                                round(height, PLACES)), which="original")
+        return done
+
+
 class Part:
     """Axes or a sub-figure of somebody else's figure, to be drawn on as if it were a figure of its
     own. What it shows it carries as a `PaperFigure` does; its size, and where its numbers are from,
@@ -115,7 +128,7 @@ def paper_figure(width: float = TEXT_WIDTH, height: float = 2.4,
     """
     if on is not None:
         return cast(PaperFigure, Part(on))
-    figure = PaperFigure(figsize=(width, height), layout="constrained")
+    figure = PaperFigure(figsize=(width, height), layout=RoundedLayout())
     figure.footed = note
     return figure
 
@@ -155,6 +168,7 @@ SERIES_LINES = ("-", "--", ":", "-.")
 NOTE_SIZE = 7  # points
 NOTE_CHARACTERS = 20  # of that size in an inch
 INCH = 72  # points
+PLACES = 6  # decimals of a panel's place, as shares of the figure
 
 
 def design_look(design: str) -> dict[str, Any]:
