@@ -26,7 +26,7 @@ except ImportError:  # Python 3.10
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "rethinklab"
-LAYERS = [("errors", "values", "seeds", "commit", "own", "devices", "lazy", "bars",
+LAYERS = [("errors", "values", "files", "seeds", "commit", "own", "devices", "lazy", "bars",
            "home"),
           ("data", "models"), ("analysis",), ("trainers",), ("pruners",), ("experiments",),
           ("results",), ("figures",), ("notebook",), ("cli",)]

@@ -20,8 +20,9 @@ from stores import put, said, stage
 
 from rethinklab.errors import ConfigError, StoreError
 from rethinklab.experiments import upkeep
-from rethinklab.experiments.store import Store, write_atomically
+from rethinklab.experiments.store import Store
 from rethinklab.experiments.trial import SCHEMA, Stage, digest
+from rethinklab.files import write_atomically
 
 
 def test_what_is_written_is_read_back(tmp_path):

@@ -27,6 +27,7 @@ from rethinklab.experiments.sharing import scratch_stage, shared_result
 from rethinklab.experiments.store import Store
 from rethinklab.experiments.trial import SCHEMA, Stage, Trial
 from rethinklab.experiments.watchers import ProgressFile, TimeUp
+from rethinklab.files import save_tensors
 from rethinklab.models import build_model
 from rethinklab.pruners import Origin, Plan, find_method, make_pruner
 from rethinklab.pruners.lottery import rewound
@@ -331,18 +332,6 @@ def load_plan(stage: Stage, store: Store) -> Plan:
 def save_weights(model: nn.Module, path: Path) -> None:
     """The model's state as safetensors: data only, nothing that could run on loading."""
     save_tensors(model.state_dict(), path)
-
-
-def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Tensors as safetensors. Raises OSError where the file cannot be written."""
-    from safetensors import SafetensorError
-    from safetensors.torch import save_file
-
-    own = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
-    try:
-        save_file(own, path)
-    except SafetensorError as error:  # also of a full disk
-        raise OSError(str(error)) from error
 
 
 def load_correctness(folder: Path) -> Tensor | None:

@@ -29,6 +29,7 @@ from filelock import FileLock, Timeout
 
 from rethinklab.errors import ConfigError, StageHeld, StoreError, unknown_name
 from rethinklab.experiments.trial import SCHEMA, Stage
+from rethinklab.files import write_atomically
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -340,21 +341,6 @@ def read_schema(marker: Path) -> int:
     if not isinstance(schema, int) or isinstance(schema, bool):
         raise ValueError("it has no schema number")
     return schema
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write `text` to `path` so that a reader sees the old content or the new, never a part."""
-    for last in (False, False, True):
-        draft = path.with_name(f"{path.name}-{uuid.uuid4().hex}.tmp")
-        try:
-            draft.write_text(text)
-            os.replace(draft, path)
-            return
-        except FileNotFoundError:  # a clean-up elsewhere took the draft for a leftover
-            if last:
-                raise
-        finally:
-            draft.unlink(missing_ok=True)
 
 
 def manifest(folder: Path) -> dict[str, list[Any]]:

@@ -12,16 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from rethinklab.errors import StoreError
-from rethinklab.experiments.store import (
-    Store,
-    names_in,
-    read_json,
-    read_schema,
-    reason,
-    write_atomically,
-)
+from rethinklab.experiments.store import Store, names_in, read_json, read_schema, reason
 from rethinklab.experiments.trial import SCHEMA, digest
 from rethinklab.experiments.verify import ADDRESS, fault_in_store, study_fault
+from rethinklab.files import write_atomically
 
 DAMAGE = ("store", "stage", "study")
 LAST = "regime-"  # how addresses begin of stages that no other rests on

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from rethinklab.devices import pick_device
-from rethinklab.experiments.store import write_atomically
+from rethinklab.files import write_atomically
 from rethinklab.trainers.callbacks import Callback, TrainState
 
 PROGRESS_SECONDS = 1.0

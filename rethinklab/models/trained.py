@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from rethinklab.errors import ConfigError, first_line, unknown_name
+from rethinklab.files import save_tensors
 from rethinklab.models import build_model
 
 FOLDER = Path(__file__).with_name("trained")
@@ -70,11 +71,7 @@ def load_trained(name: str = "vgg11-digits", folder: Path = FOLDER) -> nn.Module
 def save_trained(name: str, model: nn.Module, about: Mapping[str, Any],
                  folder: Path = FOLDER) -> Path:
     """Write a network, and how it came about, to be found by `load_trained`."""
-    from safetensors.torch import save_file
-
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.safetensors"
-    weights = {key: value.detach().cpu().contiguous().clone()
-               for key, value in model.state_dict().items()}
-    save_file(weights, path, {ABOUT: json.dumps(about, sort_keys=True)})
+    save_tensors(model.state_dict(), path, {ABOUT: json.dumps(about, sort_keys=True)})
     return path

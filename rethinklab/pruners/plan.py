@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from rethinklab.analysis.cost import Cost, profile
 from rethinklab.errors import PlanError
+from rethinklab.files import save_tensors
 from rethinklab.models.copying import duplicate
 from rethinklab.models.initialise import reinitialise, sparse_initialise
 from rethinklab.pruners import designs
@@ -204,18 +205,12 @@ class Plan:
     def save(self, path: str | Path) -> None:
         """Write the JSON text to `path`, and masks and weights, if any, to a .safetensors file
         beside it, named after it."""
-        from safetensors import SafetensorError
-        from safetensors.torch import save_file
-
         file = _tensor_file(path)
-        held = {f"{part}/{name}": value.detach().cpu().contiguous() for part in TENSORS
+        held = {f"{part}/{name}": value for part in TENSORS
                 for name, value in getattr(self, part).items()}
         file.unlink(missing_ok=True)  # of a plan that was here before
-        try:
-            if held:
-                save_file(held, file)
-        except SafetensorError as error:  # also of a full disk
-            raise OSError(str(error)) from error
+        if held:
+            save_tensors(held, file)
         Path(path).write_text(self.to_json())
 
     @classmethod

@@ -7,14 +7,13 @@ import csv
 import hashlib
 import io
 import json
-import os
-import uuid
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from itertools import zip_longest
 from pathlib import Path
 
 from rethinklab.errors import ConfigError, RethinkError
+from rethinklab.files import write_atomically
 from rethinklab.notebook.grading.run import Mark
 
 FORMULA = ("=", "+", "-", "@")  # what a spreadsheet would compute
@@ -133,14 +132,10 @@ def as_csv(table: Table) -> bytes:
 
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file as a whole or not at all. Raises RethinkError."""
-    draft = path.with_name(f".{path.name}-{uuid.uuid4().hex}.tmp")
     try:
-        draft.write_bytes(content)
-        os.replace(draft, path)
+        write_atomically(path, content)
     except OSError as error:
         raise RethinkError(f"{path} cannot be written ({error.strerror}).") from error
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def _plain(value: object) -> object:
