@@ -27,6 +27,7 @@ def studied(tmp_path_factory):
 def test_they_are_small_and_each_reaches_what_it_says():
     """On all test images, in this environment: another torch may round the last digit otherwise."""
     assert sum(path.stat().st_size for path in FOLDER.glob("*")) < 4e6
+    assert "vgg11-digits" in trained_networks()
     data = rl.load_data("digits")
     for name, about in trained_networks().items():
         model = rl.load_trained(name)

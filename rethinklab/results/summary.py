@@ -82,17 +82,15 @@ def _verdict(c: PairedComparison) -> str:
 def answer(studies: Mapping[str, Results]) -> str:
     """The paper's question answered by these results, in plain words, with what limits it."""
     paragraphs = []
-    for baseline, meaning in BASELINES.items():
-        tallies = tally(studies, baseline)
-        if not sum(map(sum_of, tallies.values())):
-            continue
+    for baseline, tallies in _answered(studies):
         counts = [
             f"{regime} is at least as good, or equivalent, in {len(found['agrees'])} of "
             f"{sum_of(found)} {'study' if sum_of(found) == 1 else 'studies'}, worse in "
             f"{len(found['disagrees'])}, and in {len(found['open'])} it is not decided."
             for regime, found in tallies.items()]
         paragraphs.append(" ".join(filter(None, [
-            f"**Against {meaning}.**", conclusion(tallies), _most_methods(studies, baseline),
+            f"**Against {BASELINES[baseline]}.**", conclusion(tallies),
+            _most_methods(studies, baseline),
             *counts])))
     if not paragraphs:
         return (f"No study here has {FEWEST_PAIRS} pairs or more of a network trained from scratch "
@@ -115,9 +113,7 @@ def counted(studies: Mapping[str, Results], baseline: str) -> list[tuple[str, Pa
     """
     found: list[tuple[str, PairedComparison]] = []
     seen: set[frozenset[str]] = set()
-    for name, results in studies.items():
-        if guessing(results) or is_control(results):
-            continue
+    for name, results in _of_methods(studies).items():
         for regime in SCRATCH:
             c = against(results, baseline).get(regime_title(regime))
             frame = results.frame
@@ -137,6 +133,18 @@ def tally(studies: Mapping[str, Results], baseline: str) -> dict[str, Tally]:
         found.setdefault(c.a, {kind: [] for kind in dict.fromkeys(AGREE.values())})[
             AGREE[c.verdict]].append(name)
     return found
+
+
+def _answered(studies: Mapping[str, Results]) -> list[tuple[str, dict[str, Tally]]]:
+    """The baselines against which something is counted, each with its tallies."""
+    tallies = [(baseline, tally(studies, baseline)) for baseline in BASELINES]
+    return [(baseline, found) for baseline, found in tallies if any(map(sum_of, found.values()))]
+
+
+def _of_methods(studies: Mapping[str, Results]) -> dict[str, Results]:
+    """The studies of pruning methods, not of controls, whose fine-tuned networks have learnt."""
+    return {name: results for name, results in studies.items()
+            if not guessing(results) and not is_control(results)}
 
 
 def forest_table(studies: Mapping[str, Results]) -> pd.DataFrame:
@@ -175,9 +183,7 @@ def together(studies: Mapping[str, Results]) -> str:
 
 
 def _across(studies: Mapping[str, Results], *baselines: str) -> pd.DataFrame:
-    methods = {name: results for name, results in studies.items()
-               if not guessing(results) and not is_control(results)}
-    return across_table(methods, [(a, b) for b in baselines for a in SCRATCH])
+    return across_table(_of_methods(studies), [(a, b) for b in baselines for a in SCRATCH])
 
 
 def _most_methods(studies: Mapping[str, Results], baseline: str) -> str:
@@ -343,15 +349,12 @@ def _together_section(studies: Mapping[str, Results]) -> list[str]:
 def short_answer(studies: Mapping[str, Results]) -> str:
     """The answer in a line for each way to train inherited weights, and its scope in one more."""
     lines = []
-    for baseline, meaning in BASELINES.items():
-        tallies = tally(studies, baseline)
-        if not sum(map(sum_of, tallies.values())):
-            continue
+    for baseline, tallies in _answered(studies):
         told = "; ".join(f"{regime}: at least as good in {len(found['agrees'])} of "
                          f"{sum_of(found)}, worse in {len(found['disagrees'])}"
                          for regime, found in tallies.items())
         several = _most_methods(studies, baseline) or f"{told}; else not decided."
-        lines.append(f"- **Against {meaning}:** {conclusion(tallies)} {several}")
+        lines.append(f"- **Against {BASELINES[baseline]}:** {conclusion(tallies)} {several}")
     if not lines:
         return answer(studies)
     seeds = [results.frame["seed"].nunique() for results in studies.values()]
