@@ -11,6 +11,7 @@ from scipy import stats
 
 import rethinklab as rl
 from rethinklab.errors import ConfigError
+from rethinklab.results.across import across_table
 from rethinklab.results.summary import (
     answer,
     cautions,
@@ -120,6 +121,24 @@ def test_methods_that_share_seeds_are_taken_together_and_copies_once():
     assert cells[5] == f"{low:+.2f} to {high:+.2f}"
     assert together({"l1": studies["l1"]}) == ""
     assert "Over 3 methods and 4 seeds together" in answer(studies)
+
+
+def test_a_method_with_several_targets_is_one_and_groups_are_told_apart():
+    """Else three targets of one method pass for three methods, and two recipes for one."""
+    def of(method, target, lr, gap):
+        found = study(gap, method=method, seeds=4)
+        found.settings |= {"model": "vgg11", "scale": "quick", "target": target,
+                           "recipe": {"lr": lr}}
+        return found
+
+    first = {"a": of("l1", 0.5, 0.1, 3), "b": of("l1", 0.7, 0.1, 1), "c": of("sss", 0.5, 0.1, 4)}
+    second = {"d": of("l1", 0.5, 0.01, 1), "e": of("sss", 0.5, 0.01, 2)}
+    table = across_table({**first, **second}, [("scratch-e", "finetune")])
+    assert table["methods"].tolist() == ["l1, sss"] * 2
+    assert table["mean"].tolist() == pytest.approx([(2 + 4) / 2 + 0.015, 1.5 + 0.015])
+    assert table["group"].nunique() == 2
+    (alone,) = across_table(first, [("scratch-e", "finetune")])["group"]
+    assert alone == "vgg11 on digits, quick scale"
 
 
 def test_studies_are_named_by_what_they_say():

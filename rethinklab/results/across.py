@@ -3,6 +3,7 @@ that share their networks are not independent."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
@@ -24,11 +25,15 @@ def across_table(studies: Mapping[str, Results],
     group: network, data and scale, in words; a, b: titles of the regimes; methods: their names, by
     commas; seeds: how many in common; mean, low, high, low_other, high_other: of the accuracies of
     a minus b, in points, as `across_methods` has them. Of studies with the same accuracies, such as
-    of one plan by two names, the first alone counts.
+    of one plan by two names, the first alone counts, and several of one method, such as at several
+    targets, count as one, by their mean.
     """
+    groups = grouped(studies, free=("method", "options"))
+    words = {slug: _in_words(studies[names[0]]) or slug for slug, names in groups.items()}
+    alike = {said for said, count in Counter(words.values()).items() if count > 1}
     rows = []
-    for slug, names in grouped(studies, free=("method", "options")).items():
-        group = _in_words(studies[names[0]]) or slug
+    for slug, names in groups.items():
+        group = f"{words[slug]} ({slug})" if words[slug] in alike else words[slug]
         for a, b in pairs:
             found = _differences([studies[name] for name in names], a, b)
             table = pd.DataFrame(found).T.dropna(axis=1)
@@ -50,14 +55,14 @@ def _in_words(results: Results) -> str:
 
 
 def _differences(studies: Sequence[Results], a: str, b: str) -> dict[str, pd.Series]:
-    """By method (with its target, where it has several studies): a minus b in points by seed."""
-    found: dict[str, pd.Series] = {}
+    """By method: a minus b in points by seed."""
+    found: dict[str, list[pd.Series]] = {}
     for results in studies:
         if not {a, b} <= set(results.regimes):
             continue
         method = str(results.settings.get("method", results.name))
-        name = method if method not in found else f"{method} {results.settings.get('target')}"
         gap = (results.accuracies(a) - results.accuracies(b)).dropna()
-        if not any(gap.equals(other) for other in found.values()):
-            found[name] = gap
-    return found
+        if not any(gap.equals(other) for others in found.values() for other in others):
+            found.setdefault(method, []).append(gap)
+    return {method: pd.concat(gaps, axis=1).dropna().mean(axis=1)
+            for method, gaps in found.items()}
