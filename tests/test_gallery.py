@@ -105,6 +105,7 @@ def test_a_record_is_small_and_holds_nothing_of_this_machine(folder, store):
         assert scanned["label"] == f"{results.label}; {scanned['note']}"
 
 
+@pytest.mark.slow
 def test_everything_possible_is_drawn_and_the_rest_has_a_reason(store, tmp_path):
     made = list(make(rl.load_studies(store), out=tmp_path, formats=["png"]))
     for drawn in made:
@@ -193,6 +194,7 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
 
+@pytest.mark.slow
 def test_the_report_is_one_page_that_needs_nothing_else(store, stored, tmp_path):
     path = write_report(rl.load_results("l1", store), tmp_path / "page.html")
     text = path.read_text(encoding="utf-8")

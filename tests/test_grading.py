@@ -239,6 +239,7 @@ def test_a_lesson_that_fails_is_told_apart_from_wrong_answers(lesson, project, t
     assert "ZeroDivisionError" in outcome.remarks[-1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
 def test_solutions_get_full_marks_and_stubs_none(path, monkeypatch):
     """By the cells of the lesson that its exercises need, trained for an epoch, and through the two

@@ -124,6 +124,7 @@ def test_a_setting_that_cannot_be_names_the_entry(tmp_path):
         choose([entry], ["od"])
 
 
+@pytest.mark.slow
 def test_a_queue_runs_records_and_goes_on(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     path = write(tmp_path, data=write_pair(tmp_path / "images"))

@@ -250,6 +250,7 @@ def test_holm_by_hand():
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
 
 
+@pytest.mark.slow
 @settings(max_examples=20)  # statsmodels collects garbage at each call, which is slow
 @given(P_VALUES)
 def test_holm_is_statsmodels(p_values):
